@@ -1,0 +1,365 @@
+"""What a plug-in is written against: the contracts of methods, data sets, metrics and networks.
+
+A plug-in is a frozen dataclass of settings with one or two pure functions. The harness owns the network, the
+optimiser, the data order, the randomness, the clock and the counters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+
+import torch
+from torch import Tensor, nn
+
+from ebmark.meter import Meter, Passes
+from ebmark.rng import Rng
+
+__all__ = [
+    "Auto",
+    "Constants",
+    "Dataset",
+    "Energy",
+    "Evaluation",
+    "Meter",
+    "Method",
+    "Metric",
+    "Network",
+    "Passes",
+    "RealDataset",
+    "Rng",
+    "Splits",
+    "State",
+    "Step",
+    "Value",
+    "auto",
+    "dataset",
+    "method",
+    "metric",
+    "network",
+    "resolve",
+]
+
+
+class Energy:
+    """The energy as a method sees it: x ``(..., d)`` -> E(x) ``(...)``, p proportional to exp(-E).
+
+    It carries the meter, on which ``ops`` and ``samplers`` count and time themselves.
+    """
+
+    def __init__(self, module: nn.Module, meter: Meter | None = None) -> None:
+        self.module = module
+        self.meter = meter if meter is not None else Meter()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.meter.count(points(x), graph=2, forward=1)
+        return cast(Tensor, self.module(x))
+
+
+def points(x: Tensor) -> int:
+    """How many points ``x (..., d)`` holds."""
+    return x.numel() // x.shape[-1]
+
+
+# ---------------------------------------------------------------------------------------------------- settings
+
+
+@dataclass(frozen=True)
+class Auto:
+    """A setting resolved from the data: ``factor * sd**scale * d**dim``, sd the root mean variance."""
+
+    factor: float
+    scale: float = 1
+    dim: float = 0
+
+
+def auto(factor: float, *, scale: float = 1, dim: float = 0) -> float:
+    """A default that follows the data: ``factor * sd**scale * d**dim``; a plug-in only ever sees the number."""
+    return cast(float, Auto(factor, scale, dim))
+
+
+P = TypeVar("P")
+
+
+def resolve(plugin: P, data: Tensor) -> P:
+    """``plugin`` with every ``auto`` setting replaced by its number for ``data (n, d)``."""
+    sd = math.sqrt(data.var(0).mean().item())
+    numbers = {
+        f.name: value.factor * sd**value.scale * data.shape[-1] ** value.dim
+        for f in fields(plugin)  # type: ignore[arg-type]  # every plug-in is a dataclass
+        if isinstance(value := getattr(plugin, f.name), Auto)
+    }
+    return replace(plugin, **numbers) if numbers else plugin  # type: ignore[type-var]
+
+
+# ----------------------------------------------------------------------------------------------------- methods
+
+
+class Constants(nn.Module):
+    """Learned numbers beside the network, such as the log-normaliser c of noise-contrastive estimation.
+
+    Each has the shape of the leading dimensions, ``()`` for a single run.
+    """
+
+    def __init__(self, **values: Tensor) -> None:
+        super().__init__()
+        for name, value in values.items():
+            self.register_parameter(name, nn.Parameter(value.clone()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a method keeps between steps.
+
+    Attributes:
+        params: modules by player. Those of ``energy`` are trained together with the network; any other player
+            is an opponent with an optimiser of its own. Changed in place by the optimiser only.
+        buffers: tensors; the only thing that a loss returns changed.
+    """
+
+    params: Mapping[str, nn.Module] = field(default_factory=dict)
+    buffers: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def update(self, **buffers: Tensor) -> State:
+        """This state with some buffers replaced."""
+        return replace(self, buffers={**self.buffers, **buffers})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a loss returns: each stepped player's loss ``(...)``, the new state and diagnostics ``(...)``."""
+
+    losses: Mapping[str, Tensor]
+    state: State
+    logs: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Plugin:
+    """What the four kinds of plug-in share."""
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+
+
+class Method(Plugin):
+    """A way to train an energy: settings and a loss.
+
+    Class attributes:
+        year: of the publication.
+        players: optimiser settings by player that differ from the study's default, e.g. ``{"energy": {"lr": 1e-3}}``.
+    """
+
+    kind = "method"
+    year: ClassVar[int]
+    players: ClassVar[Mapping[str, Mapping[str, float]]] = {"energy": {}}
+
+    def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
+        """The state before the first step. ``data (n, d)`` is the training set, or a fixed draw from a stream."""
+        return State()
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor | Step:
+        """The loss ``(...)`` of a batch ``x (..., n, d)``; a bare tensor is the loss of the player ``energy``."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def passes(self, d: int) -> Passes:
+        """Work per data point of one step in which every player moves, in F as plain autograd costs it."""
+        raise NotImplementedError(f"{type(self).__name__} declares no passes")
+
+    def gaussian_precision(self, v: float) -> float:
+        """The precision k of the minimiser among E = k|x - mu|^2/2 on data N(mu, v I)."""
+        return 1 / v
+
+    def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
+        """The state at its exact best response to E = k|x - mu|^2/2 on data N(mu, v I); k ``(...)``."""
+        return State()
+
+    @classmethod
+    def examples(cls, v: float) -> tuple[Self, ...]:
+        """The settings at which ``ebmark check`` tests the method on data of variance ``v``."""
+        return (cls(),)
+
+    def skip(self, dataset: Dataset, network: Network) -> str | None:
+        """Why this method cannot be used there, or None."""
+        return None
+
+
+# -------------------------------------------------------------------------------------------------------- data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Real data: disjoint rows ``(n, d)`` for training, validation and test."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+class Dataset(Plugin):
+    """A target with exact samples; where the truth is known also its log-density.
+
+    Class attributes:
+        exact: the log-density is known and normalised.
+        smooth: it has a score almost everywhere (a density with score 0 is declined by second-order methods).
+    """
+
+    kind = "dataset"
+    exact: ClassVar[bool] = True
+    smooth: ClassVar[bool] = True
+    dim: int
+
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        """``n`` independent exact samples ``(n, d)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample")
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The normalised log-density ``(...)`` of ``x (..., d)``, in nats."""
+        raise NotImplementedError(f"{type(self).__name__} has no known density")
+
+    def score(self, x: Tensor) -> Tensor:
+        """The gradient of ``log_prob`` ``(..., d)``."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.log_prob(x).sum(), x)
+        return gradient
+
+    @property
+    def entropy(self) -> float | None:
+        """Differential entropy in nats, or None where it is not known."""
+        return None
+
+
+class RealDataset(Dataset):
+    """Rows of a file. ``splits`` never depends on a trial's seed, so every seed is tested on the same rows."""
+
+    exact = False
+
+    def splits(self) -> Splits:
+        """Train, validation and test rows (70/15/15)."""
+        raise NotImplementedError(f"{type(self).__name__} has no splits")
+
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        """``n`` training rows drawn with replacement."""
+        train = self.splits().train
+        return train[rng.integers(len(train), (n,))]
+
+
+# ---------------------------------------------------------------------------------------------------- networks
+
+
+class Network(Plugin):
+    """An architecture: settings and ``build``.
+
+    Class attributes:
+        smooth: it has second derivatives (a ReLU network has not).
+    """
+
+    kind = "network"
+    smooth: bool = True
+
+    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+        """A freshly initialised energy for data like ``data (n, d)``, in the data's dtype and device."""
+        raise NotImplementedError(f"{type(self).__name__} has no build")
+
+
+# ----------------------------------------------------------------------------------------------------- metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """One measured number. An interval ``lo, hi`` where the standard error is not the whole story."""
+
+    value: float
+    se: float = math.nan
+    lo: float = math.nan
+    hi: float = math.nan
+    source: str = ""
+    trusted: bool = True
+    reasons: str = ""
+    floor_mean: float = math.nan
+    floor_sd: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a metric may look at: the fitted energy, the target, held-out points and (lazily) model samples.
+
+    Attributes:
+        test: held-out points ``(n, d)``, the same for every method.
+        log_z: log Z of the energy with its error, computed once per checkpoint and shared.
+        samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share.
+        true_pair: ``true_pair(i, n)`` gives two independent true samples ``(n, d)`` and one of the test set's
+            size, the i-th of the pairs behind the noise floor; the same for every method.
+        rng: the stream of the evaluation, the same for every method.
+    """
+
+    energy: Energy
+    dataset: Dataset
+    test: Tensor
+    log_z: Callable[[], Value]
+    samples: Callable[[], Tensor]
+    true_pair: Callable[[int, int], tuple[Tensor, Tensor]]
+    rng: Rng
+
+
+class Metric(Plugin):
+    """A number about a fitted energy: settings and ``measure``.
+
+    Class attributes:
+        unit: of the value, "" for a pure number.
+        better: "lower" or "higher".
+        needs: what it cannot do without: "density" (a known truth), "log_z", "samples".
+    """
+
+    kind = "metric"
+    unit: ClassVar[str] = ""
+    better: ClassVar[str] = "lower"
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def measure(self, at: Evaluation) -> Value | None:
+        """The value with its standard error, or None where it does not apply; never a default number."""
+        raise NotImplementedError(f"{type(self).__name__} has no measure")
+
+
+# -------------------------------------------------------------------------------------------------- decorators
+
+T = TypeVar("T", bound=type)
+
+
+def _register(kind: str, name: str, **facts: object) -> Callable[[T], T]:
+    def wrap(cls: T) -> T:
+        if getattr(cls, "kind", None) != kind:
+            raise TypeError(f"@{kind}({name!r}) decorates a subclass of {kind.capitalize()}, got {cls!r}")
+        made = cast(Any, dataclass(frozen=True, kw_only=True)(cls))
+        made.name = name
+        for key, value in facts.items():
+            setattr(made, key, value)
+        return cast(T, made)
+
+    return wrap
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def method(name: str, *, year: int) -> Callable[[T], T]:
+    """Makes a ``Method`` subclass a frozen dataclass and gives it its name."""
+    return _register("method", name, year=year)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def dataset(name: str) -> Callable[[T], T]:
+    """Makes a ``Dataset`` subclass a frozen dataclass and gives it its name."""
+    return _register("dataset", name)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def network(name: str) -> Callable[[T], T]:
+    """Makes a ``Network`` subclass a frozen dataclass and gives it its name."""
+    return _register("network", name)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def metric(name: str) -> Callable[[T], T]:
+    """Makes a ``Metric`` subclass a frozen dataclass and gives it its name."""
+    return _register("metric", name)

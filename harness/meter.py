@@ -1,0 +1,109 @@
+"""Counting and timing: what a training step does and how long each part of it takes.
+
+The unit of work is the pass F, one forward of the energy on one point. An input gradient costs about 1 F more; the
+backward pass through an energy costs 2 F, through a score or a Hessian-vector product 4 F.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+
+import torch
+
+PHASES = ("data", "sampling", "loss", "backward", "optimiser", "evaluation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """Work in F by kind. Declared per data point and step by a method; counted in points by the meter."""
+
+    forward: float = 0
+    input_gradient: float = 0
+    second_order: float = 0
+    backward: float = 0
+
+    @property
+    def total(self) -> float:
+        """The sum over the kinds, in F."""
+        return self.forward + self.input_gradient + self.second_order + self.backward
+
+    def __add__(self, other: Passes) -> Passes:
+        return Passes(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Passes)})
+
+    def __mul__(self, n: float) -> Passes:
+        return Passes(**{kind: n * value for kind, value in asdict(self).items()})
+
+    __rmul__ = __mul__
+
+
+class Meter:
+    """Counts passes and shares the wall-clock among phases.
+
+    ``graph`` is the cost of the backward pass through everything recorded for a gradient since the last
+    ``commit``; the training loop commits it when it really runs that backward pass.
+
+    Args:
+        device: the device to synchronise with at each change of phase.
+    """
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self._counts = dict.fromkeys((f.name for f in fields(Passes)), 0.0)
+        self.transitions = 0
+        self.noise_samples = 0
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._graph = 0.0
+        self._phase: str | None = None
+        self._since = 0.0
+
+    def count(self, n: float, *, graph: float = 0, **kinds: float) -> None:
+        """Adds ``kinds`` (F per point) for ``n`` points, and ``graph`` F per point that a backward would cost."""
+        for kind, passes in kinds.items():
+            self._counts[kind] += passes * n
+        if torch.is_grad_enabled():
+            self._graph += graph * n
+
+    def commit(self) -> None:
+        """The backward pass through the recorded graph has been run."""
+        self._counts["backward"] += self._graph
+        self._graph = 0.0
+
+    def discard(self) -> None:
+        """The recorded graph will not be differentiated."""
+        self._graph = 0.0
+
+    @property
+    def passes(self) -> Passes:
+        """Work so far, in points x F."""
+        return Passes(**self._counts)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time spent inside belongs to ``name`` alone, not to the phase around it."""
+        outer = self._switch(name)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    def _switch(self, name: str | None) -> str | None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        outer = self._phase
+        if outer is not None:
+            self.seconds[outer] += now - self._since
+        self._phase, self._since = name, now
+        return outer
+
+    def restart_clock(self) -> None:
+        """Forgets the seconds so far, outside any phase; the counts stay."""
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+
+    @property
+    def training_seconds(self) -> float:
+        """Wall-clock of every phase but evaluation."""
+        return sum(seconds for name, seconds in self.seconds.items() if name != "evaluation")

@@ -1,0 +1,106 @@
+"""A trial: one cell of a study, frozen and small; its id is a hash of everything that training depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ebmark.errors import SpecError
+from ebmark.record import LANES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ref:
+    """A plug-in by name with all its settings: what travels instead of the object.
+
+    Attributes:
+        kind: method, dataset, metric or network.
+        name: a registered name, or ``path/to/file.py:name``.
+        args: canonical JSON of every setting, ``"auto"`` where the data decide.
+    """
+
+    kind: str
+    name: str
+    args: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When training ends: the first limit to be reached. ``passes`` is in F, summed over the points of all batches."""
+
+    steps: int | None = None
+    passes: float | None = None
+    seconds: float | None = None
+    batch: int = 256
+
+    def __post_init__(self) -> None:
+        limits = {"steps": self.steps, "passes": self.passes, "seconds": self.seconds}
+        if all(limit is None for limit in limits.values()):
+            raise SpecError("budget: none given; allowed: steps, passes or seconds, a positive number")
+        for name, limit in {**limits, "batch": self.batch}.items():
+            if limit is not None and limit <= 0:
+                raise SpecError(f"budget.{name}: {limit} given; allowed: a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimiser:
+    """The optimiser of every player; ``lr`` None takes the method's own rate."""
+
+    name: str = "adam"
+    lr: float | None = None
+    beta1: float = 0.9
+    beta2: float = 0.999
+    schedule: str = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.name != "adam":
+            raise SpecError(f"optimiser.name: {self.name!r} given; allowed: 'adam'")
+        if self.schedule not in ("cosine", "constant"):
+            raise SpecError(f"optimiser.schedule: {self.schedule!r} given; allowed: 'cosine', 'constant'")
+        if self.lr is not None and not self.lr > 0:
+            raise SpecError(f"optimiser.lr: {self.lr} given; allowed: a positive number")
+        for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
+            if not 0 <= beta < 1:
+                raise SpecError(f"optimiser.{name}: {beta} given; allowed: at least 0 and below 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One cell of a study.
+
+    The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics``, ``checkpoints``), for how long
+    it may run (``timeout``) and under which study's name do not change what is trained.
+    """
+
+    lane: str = "quality"
+    repeat: int = 0
+    seed: int
+    method: Ref
+    dataset: Ref
+    network: Ref
+    budget: Budget
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    n_train: int | None = None
+    metrics: tuple[Ref, ...] = ()
+    checkpoints: int = 8
+    timeout: float | None = None
+    study: str = ""
+    pictures: bool = False
+
+    def __post_init__(self) -> None:
+        if self.lane not in LANES:
+            raise SpecError(f"lane: {self.lane!r} given; allowed: {', '.join(LANES)}")
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        outside = ("metrics", "checkpoints", "timeout", "study", "pictures")
+        inside = {name: value for name, value in asdict(self).items() if name not in outside}
+        return hashlib.sha256(canonical(inside).encode()).hexdigest()[:16]
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

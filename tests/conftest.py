@@ -1,0 +1,70 @@
+"""What every test gets: a private home, Ray on loopback, one thread, the command line, the `gpu` marker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SINGLE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+# Ray reads its variables when it is imported, so they stand before any test module is.
+ISOLATED_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only, on every platform
+}
+
+_private = pytest.StashKey[Path]()
+
+
+def _short_folder() -> Path:
+    """A new folder whose path leaves room for Ray's sockets: they add 64 bytes, and 107 is the limit."""
+    base = tempfile.gettempdir()
+    return Path(tempfile.mkdtemp(prefix="eb-", dir=base if len(base) <= 16 else "/tmp"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Points the home and Ray into a private folder before a test module is imported."""
+    config.stash[_private] = folder = _short_folder()
+    # With this file in its home Ray does not ask the cloud's metadata service where it runs.
+    (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.update(ISOLATED_RAY, HOME=str(folder), RAY_TMPDIR=str(folder))
+    os.environ.update(dict.fromkeys(SINGLE_THREAD, "1"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Removes the private folder."""
+    shutil.rmtree(config.stash[_private], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips tests marked `gpu` where there is no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device; torch.cuda.is_available() is False")
+        for item in marked:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the command line in a process of its own: ``cli("run", "smoke", "-o", path)``."""
+
+    def run(*arguments: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ebmark", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run
