@@ -1,0 +1,109 @@
+"""Operators on an energy, each with its declared cost in F per point. Every sign is written here, once.
+
+=====================  ===================================  ====================================
+operator               work                                 backward through it
+=====================  ===================================  ====================================
+``energy(x)``          forward 1                            2
+``score``              forward 1, input gradient 1          4
+``score_and_trace``    the score's + second order 2 d       the score's + 4 d
+``score_and_curve``    the score's + second order 2 M       the score's + 4 M
+``value_and_gradient`` forward 1, input gradient 1          none: nothing is recorded
+=====================  ===================================  ====================================
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ebmark.api import Energy, Rng, points
+
+
+def _input(x: Tensor) -> Tensor:
+    return x if x.requires_grad else x.detach().requires_grad_()
+
+
+def _score(energy: Energy, x: Tensor, *, keep: bool, create_graph: bool) -> Tensor:
+    energy.meter.count(points(x), graph=4 * keep, forward=1, input_gradient=1)
+    (gradient,) = torch.autograd.grad(energy.module(x).sum(), x, create_graph=create_graph)
+    return -gradient
+
+
+def _curve(energy: Energy, s: Tensor, x: Tensor, v: Tensor, *, keep: bool) -> Tensor:
+    """(∇s) v, one Hessian-vector product per point ``(..., d)``."""
+    energy.meter.count(points(x), graph=4 * keep, second_order=2)
+    (product,) = torch.autograd.grad((s * v).sum(), x, create_graph=keep, retain_graph=True)
+    return product
+
+
+def score(energy: Energy, x: Tensor) -> Tensor:
+    """s(x) = -∇E(x), shape ``(..., d)``; differentiable in the parameters where gradients are enabled."""
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        s = _score(energy, _input(x), keep=keep, create_graph=keep)
+    return s if keep else s.detach()
+
+
+def value_and_gradient(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
+    """E(x) ``(...)`` and ∇E(x) ``(..., d)``, both detached: what a sampler needs, at 2 F."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        E = energy.module(x)
+        (gradient,) = torch.autograd.grad(E.sum(), x)
+    with torch.no_grad():
+        energy.meter.count(points(x), forward=1, input_gradient=1)
+    return E.detach(), gradient
+
+
+def score_and_trace(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
+    """s(x) ``(..., d)`` and tr ∇s(x) ``(...)``, exactly, by d Hessian-vector products."""
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = _input(x)
+        s = _score(energy, x, keep=keep, create_graph=True)
+        trace = torch.zeros_like(s[..., 0])
+        for e in torch.eye(x.shape[-1], dtype=x.dtype, device=x.device):
+            trace = trace + (_curve(energy, s, x, e.expand_as(x), keep=keep) * e).sum(-1)
+    return (s, trace) if keep else (s.detach(), trace.detach())
+
+
+def score_and_curve(energy: Energy, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """s(x) ``(..., d)`` and the curvatures v'∇s(x)v ``(M, ...)`` along M directions v ``(M, ..., d)``."""
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        x = _input(x)
+        s = _score(energy, x, keep=keep, create_graph=True)
+        curvature = torch.stack([(_curve(energy, s, x, u, keep=keep) * u).sum(-1) for u in v])
+    return (s, curvature) if keep else (s.detach(), curvature.detach())
+
+
+# ---------------------------------------------------------------------------------------- Gaussian noise
+
+
+def fit_gaussian(data: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Mean ``(d,)`` and Cholesky factor ``(d, d)`` of ``data (n, d)``, standard deviations times ``scale``."""
+    mean = data.mean(0)
+    centred = (data - mean).double()
+    covariance = centred.T @ centred / (len(data) - 1)
+    # A constant or collinear column would make the factor singular: 1e-6 of the mean variance is added.
+    jitter = (
+        1e-6 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=torch.float64, device=data.device)
+    )
+    return mean, scale * torch.linalg.cholesky(covariance + jitter).to(data.dtype)
+
+
+def gaussian_sample(energy: Energy, shape: tuple[int, ...], mean: Tensor, tril: Tensor, rng: Rng) -> Tensor:
+    """Points ``(*shape, d)`` from N(mean, tril tril'), counted as noise samples."""
+    y = mean + rng.normal((*shape, mean.shape[-1])) @ tril.mT
+    energy.meter.noise_samples += points(y)
+    return y
+
+
+def gaussian_log_prob(x: Tensor, mean: Tensor, tril: Tensor) -> Tensor:
+    """Log N(x; mean, tril tril') ``(...)``."""
+    d = mean.shape[-1]
+    z = torch.linalg.solve_triangular(tril, (x - mean).unsqueeze(-1), upper=False).squeeze(-1)
+    log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return -0.5 * z.square().sum(-1) - log_det - 0.5 * d * math.log(2 * math.pi)
