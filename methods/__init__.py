@@ -1,0 +1,1 @@
+"""Training methods: one file each, citation, equation, code in the equation's letters."""
