@@ -1,0 +1,101 @@
+"""Building blocks of the registered networks: perceptrons with a given gain, and the Gaussian base term."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ebmark.api import Network, Rng
+from ebmark.errors import SpecError
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+}
+SMOOTH = frozenset(ACTIVATIONS) - {"relu"}
+
+
+def perceptron(
+    inputs: int, *, width: int, depth: int, activation: str, gain: float, like: Tensor, rng: Rng
+) -> nn.Sequential:
+    """``inputs`` -> ``depth`` hidden layers of ``width`` -> 1, in the dtype and on the device of ``like``.
+
+    Weights are N(0, gain²/fan-in), the last layer's N(0, 1/fan-in); biases are uniform on ±1/√fan-in. With torch's
+    default scale (a gain of about 0.58) an energy starts so flat that it stalls for hundreds of steps.
+    """
+    sizes = [inputs, *[width] * depth, 1]
+    layers: list[nn.Module] = []
+    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, device=like.device, dtype=like.dtype)
+        last = i == depth
+        with torch.no_grad():
+            linear.weight.copy_(rng.normal((fan_out, fan_in)) * ((1 if last else gain) / math.sqrt(fan_in)))
+            linear.bias.copy_((2 * rng.uniform((fan_out,)) - 1) / math.sqrt(fan_in))
+        layers += [linear] if last else [linear, ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
+
+
+class GaussianBase(nn.Module):
+    """E(x) = f(x) + |x - mu|²/(2 s²): normalisable whenever f is bounded below more slowly than the square.
+
+    s is 1.5 times the largest standard deviation of the data, so that the base alone is never the answer.
+    """
+
+    mean: Tensor
+    precision: Tensor
+
+    def __init__(self, f: nn.Module, data: Tensor) -> None:
+        super().__init__()
+        self.f = f
+        self.register_buffer("mean", data.mean(0))
+        self.register_buffer("precision", (1.5**2 * data.var(0).max()).reciprocal())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X ``(..., d)`` -> E(x) ``(...)``."""
+        f: Tensor = self.f(x)
+        return f + 0.5 * self.precision * (x - self.mean).square().sum(-1)
+
+
+class Layered(Network):
+    """What the networks made of one perceptron share: its settings and their limits. Subclasses are registered."""
+
+    width: int
+    depth: int
+    activation: str
+    gain: float
+    base: bool
+
+    def __post_init__(self) -> None:
+        for key in ("width", "depth"):
+            if getattr(self, key) < 1:
+                raise SpecError(f"{self.name}.{key}: {getattr(self, key)} given; allowed: at least 1")
+        if self.activation not in ACTIVATIONS:
+            raise SpecError(
+                f"{self.name}.activation: {self.activation!r} given; allowed: {', '.join(ACTIVATIONS)}"
+            )
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]  # follows the activation here
+        """Whether the activation has a second derivative."""
+        return self.activation in SMOOTH
+
+    def layers(self, inputs: int, data: Tensor, rng: Rng) -> nn.Sequential:
+        """The perceptron itself, from ``inputs`` numbers to one."""
+        return perceptron(
+            inputs,
+            width=self.width,
+            depth=self.depth,
+            activation=self.activation,
+            gain=self.gain,
+            like=data,
+            rng=rng,
+        )
+
+    def finish(self, f: nn.Module, data: Tensor) -> nn.Module:
+        """``f`` with the Gaussian base term where it is wanted."""
+        return GaussianBase(f, data) if self.base else f

@@ -1,0 +1,43 @@
+"""A fully connected energy: for low dimension and for data without a known structure."""
+
+from __future__ import annotations
+
+from ebmark.api import Rng, network
+from ebmark.modules import Layered
+from torch import Tensor, nn
+
+
+class Perceptron(nn.Module):
+    """x ``(..., d)`` -> E(x) ``(...)``."""
+
+    def __init__(self, layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last layer's single output, without its axis."""
+        E: Tensor = self.layers(x)
+        return E.squeeze(-1)
+
+
+@network("mlp")
+class MLP(Layered):
+    """Multi-layer perceptron.
+
+    Attributes:
+        width: units in a hidden layer.
+        depth: hidden layers.
+        activation: silu, softplus, tanh or relu; a relu network has no second derivatives.
+        gain: scale of the initial weights.
+        base: add the Gaussian base term |x - mu|²/(2 s²).
+    """
+
+    width: int = 128
+    depth: int = 3
+    activation: str = "silu"
+    gain: float = 1.5
+    base: bool = True
+
+    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+        """The energy for data like ``data (n, d)``."""
+        return self.finish(Perceptron(self.layers(data.shape[-1], data, rng)), data)

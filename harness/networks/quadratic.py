@@ -1,0 +1,39 @@
+"""The Gaussian family: well specified on Gaussian data, where closed forms apply."""
+
+from __future__ import annotations
+
+import torch
+from ebmark.api import Network, Rng, network
+from ebmark.modules import GaussianBase
+from torch import Tensor, nn
+
+
+class Quadratic(nn.Module):
+    """E(x) = |L'(x - m)|²/2 with a lower triangular L: the Gaussian with mean m and precision L L'."""
+
+    def __init__(self, mean: Tensor, tril: Tensor) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(mean)
+        self.tril = nn.Parameter(tril)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X ``(..., d)`` -> E(x) ``(...)``."""
+        return 0.5 * ((x - self.mean) @ self.tril.tril()).square().sum(-1)
+
+
+@network("quadratic")
+class QuadraticNetwork(Network):
+    """A Gaussian with free mean and precision; starts as N(0, s² I) with s² the mean variance of the data.
+
+    Attributes:
+        base: add the Gaussian base term |x - mu|²/(2 s²); the family then has precisions above 1/s².
+    """
+
+    base: bool = False
+
+    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+        """The energy for data like ``data (n, d)``."""
+        d = data.shape[-1]
+        start = data.var(0).mean().rsqrt() * torch.eye(d, dtype=data.dtype, device=data.device)
+        f = Quadratic(data.new_zeros(d), start)
+        return GaussianBase(f, data) if self.base else f
