@@ -1,0 +1,1 @@
+"""Targets and data sets: one file each."""
