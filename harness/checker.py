@@ -1,0 +1,162 @@
+"""Checks a spec's names and settings against the plug-ins; every error is one line with its place."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ebmark import registry
+from ebmark.errors import EbmarkError, SpecError, did_you_mean
+from ebmark.plan import Cell, MethodEntry, Study, plain_name
+from ebmark.selector import grid, parse
+from ebmark.spec import Spec
+from ebmark.specfile import Key, Places, dotted
+from ebmark.trial import Budget, Optimiser, Ref
+
+
+@contextmanager
+def placed(places: Places, key: Key, settings: Collection[str] = ()) -> Iterator[None]:
+    """Puts a place before an error's message: of the setting it names, else of the name, else of ``key``."""
+    try:
+        yield
+    except EbmarkError as error:
+        message = " ".join(str(error).split())
+        named = next((setting for setting in settings if f".{setting}:" in message), "name")
+        raise type(error)(f"{places.find((*key, named))}: {message}") from error
+
+
+class Checker:
+    """Turns a spec's names and settings into Refs, with the place of the first that does not exist.
+
+    Args:
+        spec: what to run.
+        places: where each value comes from.
+        mentioned: data sets of the file, which a method may be restricted to while others are run.
+    """
+
+    def __init__(self, spec: Spec, places: Places, mentioned: set[str]) -> None:
+        self.spec = spec
+        self.places = places
+        self.mentioned = mentioned
+
+    def study(self, text: str) -> Study:
+        """The study.
+
+        Raises:
+            SpecError: there is something wrong, or nothing to run.
+            PluginError: a plug-in is unknown or broken.
+        """
+        spec = self.spec
+        metrics = [self._selected("metric", ("metrics",), metric) for metric in spec.metrics]
+        study = Study(
+            name=spec.name,
+            text=text,
+            seeds=tuple(spec.seeds),
+            metrics=tuple(dict.fromkeys(itertools.chain(*metrics))),
+            methods=self._methods(),
+            cells=self._cells(),
+            sweep=self._sweep(),
+            budget=self._budget(),
+            checkpoints=spec.budget.checkpoints,
+            optimisers=self._optimisers(),
+            cost=spec.cost,
+            gpus=spec.resources.gpus,
+            timeout=spec.resources.timeout,
+            targets=tuple(spec.target),
+            pictures=spec.pictures,
+        )
+        self._check_names(study)
+        if not study.trials():
+            raise SpecError(
+                f"{self.places.find(('methods',))}: nothing to run: no method is asked for anywhere"
+            )
+        return study
+
+    def _refs(self, kind: str, key: Key, name: str, settings: Mapping[str, Any]) -> list[Ref]:
+        with placed(self.places, key, settings):
+            return [registry.ref(kind, name, **point) for point in grid(f"{kind}s: {name}", settings)]
+
+    def _selected(self, kind: str, key: Key, selector: str, **more: Any) -> list[Ref]:
+        with placed(self.places, key):
+            name, settings = parse(selector)
+        return self._refs(kind, key, name, {**settings, **more})
+
+    def _methods(self) -> tuple[MethodEntry, ...]:
+        found: list[MethodEntry] = []
+        for i, table in enumerate(self.spec.methods):
+            only = None if table.datasets is None else frozenset(map(plain_name, table.datasets))
+            refs = self._refs("method", ("methods", i), table.name, table.settings)
+            found.extend(MethodEntry(ref=ref, datasets=only) for ref in refs)
+        return tuple(found)
+
+    def _cells(self) -> tuple[Cell, ...]:
+        standard = self._refs("network", ("network",), self.spec.network.name, self.spec.network.settings)
+        found: list[Cell] = []
+        for i, table in enumerate(self.spec.datasets):
+            key = ("datasets", i)
+            own = self._selected("network", (*key, "network"), table.network) if table.network else standard
+            found += self._combine(self._refs("dataset", key, table.name, table.settings), own, table.n_train)
+        return tuple(found)
+
+    def _sweep(self) -> tuple[Cell, ...]:
+        """What the cost lane measures besides the quality lane's cells."""
+        cost, network = self.spec.cost, self.spec.network
+        if cost is None or not cost.dims:
+            return ()
+        datasets = self._selected("dataset", ("cost", "dataset"), cost.dataset, dim=cost.dims)
+        if cost.network is None:
+            return self._combine(
+                datasets, self._refs("network", ("network",), network.name, network.settings)
+            )
+        return self._combine(datasets, self._selected("network", ("cost", "network"), cost.network))
+
+    @staticmethod
+    def _combine(datasets: list[Ref], networks: list[Ref], n_train: int | None = None) -> tuple[Cell, ...]:
+        return tuple(
+            Cell(dataset=dataset, network=network, dim=registry.make(dataset).dim, n_train=n_train)
+            for dataset, network in itertools.product(datasets, networks)
+        )
+
+    def _budget(self) -> Budget:
+        table = self.spec.budget
+        with placed(self.places, ("budget",)):
+            return Budget(steps=table.steps, passes=table.passes, seconds=table.seconds, batch=table.batch)
+
+    def _optimisers(self) -> tuple[Optimiser, ...]:
+        table = self.spec.optimiser
+        settings = table.model_dump(exclude={"lr"})
+        rates: list[float | None] = [None] if table.lr is None else [*table.lr]
+        with placed(self.places, ("optimiser",), settings):
+            return tuple(Optimiser(lr=lr, **settings) for lr in dict.fromkeys(rates))
+
+    def _check_names(self, study: Study) -> None:
+        """Names that refer to other parts of the study, and names that results could not tell apart."""
+        metrics = [plain_name(ref.name) for ref in study.metrics]
+        if (most := Counter(metrics).most_common(1)[0])[1] > 1:
+            place = self.places.find(("metrics",))
+            raise SpecError(
+                f"{place}: metrics: {most[0]!r} given with several settings; allowed: one of each"
+            )
+        datasets = {plain_name(cell.dataset.name) for cell in study.cells + study.sweep} | self.mentioned
+        for i, method in enumerate(self.spec.methods):
+            for name in method.datasets or ():
+                self._known(("methods", i, "datasets"), plain_name(name), datasets, "data set of this study")
+        for i, target in enumerate(study.targets):
+            self._known(("target", i, "metric"), target.metric, metrics, "metric of this study")
+            if target.dataset is not None:
+                self._known(("target", i, "dataset"), target.dataset, datasets, "data set of this study")
+        refs = [entry.ref for entry in study.methods] + [cell.dataset for cell in study.cells + study.sweep]
+        origins = {(ref.kind, plain_name(ref.name)): ref.name for ref in refs}
+        for ref in refs:
+            if (other := origins[ref.kind, plain_name(ref.name)]) != ref.name:
+                raise SpecError(
+                    f"{self.places.find((f'{ref.kind}s',))}: {ref.name} and {other} have one name; rename one"
+                )
+
+    def _known(self, key: Key, name: str, allowed: Collection[str], what: str) -> None:
+        if name not in allowed:
+            where = f"{self.places.find(key)}: {dotted(key)}"
+            raise SpecError(f"{where}: {name!r}: not a {what}{did_you_mean(name, allowed)}")

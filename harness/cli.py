@@ -1,0 +1,207 @@
+"""The command line. Everything heavy is imported inside the verb that needs it, so that --help is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from ebmark.console import Console
+from ebmark.errors import EbmarkError, SpecError, did_you_mean
+
+app = typer.Typer(
+    name="ebmark",
+    help="Benchmark of the ways to train an energy-based model. Start with: ebmark run quickstart",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+RESULTS = Path("results")
+
+Spec = Annotated[
+    str, typer.Argument(help="A study file, or the name of a shipped study (`ebmark ls studies`).")
+]
+Folder = Annotated[
+    Optional[Path], typer.Argument(help="A results folder; by default the newest under results/.")
+]  # noqa: UP045  # typer reads it at run time
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Methods = Annotated[
+    list[str],
+    typer.Option("-m", "--method", help="Replace the study's methods, e.g. 'cd[k=[1,10]]'. Repeatable."),
+]
+Datasets = Annotated[
+    list[str],
+    typer.Option(
+        "-d", "--dataset", help="Replace the study's data sets, e.g. 'gaussian[dim=8]'. Repeatable."
+    ),
+]
+Seeds = Annotated[Optional[int], typer.Option(help="Number of seeds, instead of the study's.")]  # noqa: UP045
+Steps = Annotated[Optional[int], typer.Option(help="Optimiser steps, instead of the study's budget.")]  # noqa: UP045
+Timeout = Annotated[Optional[str], typer.Option(help="Deadline of a trial, e.g. 10m.")]  # noqa: UP045
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Overlay the study's [quick] table; another results folder.")
+]
+Output = Annotated[
+    Optional[Path], typer.Option("-o", "--output", help="Results folder; default results/<study>.")
+]  # noqa: UP045
+
+
+@app.command()
+def run(
+    spec: Spec,
+    output: Output = None,
+    method: Methods = [],  # noqa: B006  # typer copies it
+    dataset: Datasets = [],  # noqa: B006
+    seeds: Seeds = None,
+    steps: Steps = None,
+    timeout: Timeout = None,
+    quick: Quick = False,
+    rerun: Annotated[
+        str | None, typer.Option(help="Run again: failed, stale (the code has changed) or all.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Run one trial, by the beginning of its id.")] = None,
+    runner: Annotated[str, typer.Option(help="ray, or serial: in this process.")] = "ray",
+    jobs: Annotated[int | None, typer.Option(help="Trials side by side; default one per CPU.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster to join: auto or HOST:PORT.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run what is missing of a study; the same command resumes."""
+    console = Console(as_json=as_json)
+    _one_of("--runner", runner, ("ray", "serial"))
+    if rerun is not None:
+        _one_of("--rerun", rerun, ("failed", "stale", "all"))
+    if jobs is not None and jobs < 1:
+        raise SpecError(f"--jobs: {jobs} given; allowed: at least 1")
+    from ebmark.commands import run as command
+
+    study = command.load(spec, method, dataset, seeds, steps, timeout, quick)
+    folder = output or RESULTS / study.name
+    if dry_run:
+        from ebmark.commands.plan import show
+
+        show(console, study, folder)
+        return
+    console.protect()
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    code = command.run(
+        console, study, folder, runner=runner, jobs=jobs, address=address, rerun=rerun, only=only
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    spec: Spec,
+    output: Output = None,
+    method: Methods = [],  # noqa: B006
+    dataset: Datasets = [],  # noqa: B006
+    seeds: Seeds = None,
+    steps: Steps = None,
+    timeout: Timeout = None,
+    quick: Quick = False,
+    as_json: Json = False,
+) -> None:
+    """Show the cells of a study, what is done, and what the rest will cost. Trains nothing."""
+    from ebmark.commands import plan as command
+    from ebmark.commands.run import load
+
+    study = load(spec, method, dataset, seeds, steps, timeout, quick)
+    command.show(Console(as_json=as_json), study, output or RESULTS / study.name)
+
+
+@app.command()
+def status(folder: Folder = None, as_json: Json = False) -> None:
+    """Count the trials of a results folder by status."""
+    from ebmark.commands.status import show
+
+    show(Console(as_json=as_json), _results(folder))
+
+
+@app.command()
+def report(
+    folder: Folder = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write; default DIR/report.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write report.html, report.md, tables and figures from a results folder."""
+    from ebmark.commands.report import write
+
+    folder = _results(folder)
+    write(Console(as_json=as_json), folder, output or folder / "report")
+
+
+@app.command()
+def ls(
+    what: Annotated[str, typer.Argument(help="methods, datasets, metrics, networks or studies")],
+    as_json: Json = False,
+) -> None:
+    """List what is there."""
+    from ebmark.commands import ls as command
+
+    _one_of("ls", what, command.LISTINGS)
+    command.show(Console(as_json=as_json), what)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A method's name, or path/to/file.py[:name].")],
+    as_json: Json = False,
+) -> None:
+    """Test a method against the structure and the mathematics that it declares."""
+    from ebmark.commands.check import show
+
+    raise typer.Exit(show(Console(as_json=as_json), name))
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Look for what is wrong with this machine and say how to mend it."""
+    from ebmark.commands.doctor import show
+
+    raise typer.Exit(show(Console(as_json=as_json)))
+
+
+def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:
+    if given not in allowed:
+        raise SpecError(f"{option}: {given!r} given{did_you_mean(given, allowed)}")
+
+
+def _results(folder: Path | None) -> Path:
+    if folder is not None:
+        return folder
+    from ebmark.store import latest
+
+    return latest(RESULTS)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a verb; a user's error is one line and exit code 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+    except EbmarkError as error:
+        if debug:
+            raise
+        sys.exit(_fail(str(error)))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        # typer brings its own copy of click, whose usage errors have no public name.
+        if not hasattr(error, "format_message"):
+            raise
+        sys.exit(_fail(f"{error.format_message()} (see ebmark --help)"))
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> int:
+    print(f"ebmark: {message}", file=sys.stderr)
+    return 1

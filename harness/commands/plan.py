@@ -1,0 +1,115 @@
+"""``ebmark plan``."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ebmark import registry
+from ebmark.console import Console
+from ebmark.drive import FAILED, missing
+from ebmark.predict import Costs, Prediction, wall_seconds
+from ebmark.progress import duration
+from ebmark.store import done
+from ebmark.study import Study
+from ebmark.trial import Trial
+
+
+def show(console: Console, study: Study, folder: Path) -> None:
+    """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest."""
+    trials = study.trials()
+    stored = done(folder)
+    statuses = dict(zip(stored["id"], stored["status"], strict=True))
+    left = {job.trial.id for job in missing(trials, stored, None, set())}
+    costs = Costs([folder] if len(stored) else [])
+    predictions = {trial.id: costs.predict(trial) for trial in trials}
+    rows = _cells(trials, statuses, left, predictions)
+    console.table(
+        rows,
+        [
+            "lane",
+            "method",
+            "dataset",
+            "d",
+            "network",
+            "trials",
+            "done",
+            "failed",
+            "missing",
+            "passes",
+            "time",
+        ],
+    )
+    todo = [trial for trial in trials if trial.id in left]
+    slots = len(os.sched_getaffinity(0))
+    work = sum(predictions[trial.id].seconds for trial in todo)
+    wall = wall_seconds(todo, [predictions[trial.id] for trial in todo], slots)
+    console.say(
+        f"{len(trials)} trials, {len(todo)} to run: {work / 3600:.2g} CPU-hours, "
+        f"about {duration(wall)} on {slots} CPUs"
+    )
+    console.say(f"costs from {costs.source}")
+    console.document(
+        {
+            "study": study.name,
+            "folder": str(folder),
+            "trials": [
+                {"id": t.id, "status": statuses.get(t.id), **_json(t, predictions[t.id])} for t in trials
+            ],
+            "missing": len(todo),
+            "cpu_hours": work / 3600,
+            "wall_seconds": wall,
+            "slots": slots,
+            "costs": costs.source,
+        }
+    )
+
+
+def _cells(
+    trials: list[Trial], statuses: dict[str, str], left: set[str], predictions: dict[str, Prediction]
+) -> list[dict[str, Any]]:
+    cells: dict[tuple[Any, ...], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        what = (
+            registry.label(trial.method),
+            registry.label(trial.dataset),
+            _dim(trial),
+            registry.label(trial.network),
+        )
+        cells[(trial.lane, *what)].append(trial)
+    return [
+        {
+            **dict(zip(("lane", "method", "dataset", "d", "network"), cell, strict=True)),
+            "trials": len(members),
+            "done": sum(t.id not in left for t in members),
+            "failed": sum(statuses.get(t.id) in FAILED for t in members),
+            "missing": sum(t.id in left for t in members),
+            "passes": _short(sum(predictions[t.id].passes for t in members)),
+            "time": duration(sum(predictions[t.id].seconds for t in members)),
+        }
+        for cell, members in cells.items()
+    ]
+
+
+def _dim(trial: Trial) -> int:
+    dim: int = registry.make(trial.dataset).dim
+    return dim
+
+
+def _short(passes: float) -> str:
+    return "-" if math.isnan(passes) else f"{passes:.2g}"
+
+
+def _json(trial: Trial, prediction: Prediction) -> dict[str, Any]:
+    numbers = {"steps": prediction.steps, "passes": prediction.passes, "seconds": prediction.seconds}
+    return {
+        "lane": trial.lane,
+        "seed": trial.seed,
+        "method": registry.label(trial.method),
+        "dataset": registry.label(trial.dataset),
+        "dim": _dim(trial),
+        **{name: None if math.isnan(number) else number for name, number in numbers.items()},
+    }

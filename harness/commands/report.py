@@ -1,0 +1,22 @@
+"""``ebmark report``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from ebmark.console import Console
+from ebmark.report.page import write as write_report
+from ebmark.store import read
+
+
+def write(console: Console, folder: Path, out: Path) -> None:
+    """Writes the report; damaged parts are named."""
+    tables = read(folder)
+    for warning in tables.warnings:
+        console.say(f"warning: {warning}")
+    stored = folder / "spec.toml"
+    spec = tomllib.loads(stored.read_text()) if stored.exists() else None
+    files = write_report(tables, out, spec=spec, title=(spec or {}).get("name", folder.name))
+    console.say(f"{out / 'report.html'} and {len(files) - 1} more files")
+    console.document({"folder": str(folder), "files": [str(path) for path in files]})

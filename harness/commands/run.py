@@ -1,0 +1,83 @@
+"""``ebmark run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ebmark import study
+from ebmark.console import Console
+from ebmark.drive import Outcome, drive
+from ebmark.execute import code_version
+from ebmark.runners import Runner
+from ebmark.store import read
+from ebmark.study import Study
+
+
+def load(
+    spec: str,
+    methods: list[str],
+    datasets: list[str],
+    seeds: int | None,
+    steps: int | None,
+    timeout: str | None,
+    quick: bool,
+) -> Study:
+    """The study with what the command line overrides."""
+    return study.load(
+        spec, methods=methods, datasets=datasets, seeds=seeds, steps=steps, timeout=timeout, quick=quick
+    )
+
+
+def run(
+    console: Console,
+    study: Study,
+    folder: Path,
+    *,
+    runner: str,
+    jobs: int | None,
+    address: str | None,
+    rerun: str | None,
+    only: str | None,
+) -> int:
+    """Runs what is missing and says how it ended; returns the exit code."""
+
+    def make_runner() -> Runner:
+        if runner == "serial":
+            from ebmark.runners.serial import SerialRunner
+
+            return SerialRunner()
+        from ebmark.runners.ray import RayRunner
+
+        return RayRunner(address=address, jobs=jobs, gpus=study.gpus)
+
+    stale = _stale(study, folder) if rerun == "stale" else set()
+    outcome = drive(study, folder, make_runner, rerun=rerun, stale=stale, only=only, out=console.text)
+    _tell(console, study, outcome)
+    return outcome.exit_code
+
+
+def _stale(study: Study, folder: Path) -> set[str]:
+    """Stored trials of the study whose code has changed since."""
+    stored = read(folder).trials.set_index("id")["code"].to_dict()
+    return {trial.id for trial in study.trials() if stored.get(trial.id, "") != code_version(trial)}
+
+
+def _tell(console: Console, study: Study, outcome: Outcome) -> None:
+    for warning in outcome.warnings:
+        console.say(f"warning: {warning}")
+    counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items())) or "nothing"
+    console.say(f"{outcome.folder}: {outcome.trained} trials run now; in all {counts}")
+    if outcome.interrupted:
+        console.say("interrupted; everything that finished is kept, and the same command runs the rest")
+    else:
+        console.say(f"next: ebmark report {outcome.folder}")
+    console.document(
+        {
+            "study": study.name,
+            "folder": str(outcome.folder),
+            "trained": outcome.trained,
+            "counts": outcome.counts,
+            "interrupted": outcome.interrupted,
+            "exit_code": outcome.exit_code,
+        }
+    )

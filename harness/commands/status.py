@@ -1,0 +1,25 @@
+"""``ebmark status``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from ebmark.console import Console
+from ebmark.store import done, is_locked
+
+
+def show(console: Console, folder: Path) -> None:
+    """Counts by status, and what the plan of the last run still misses."""
+    stored = done(folder)
+    counts = dict(Counter(stored["status"]))
+    planned = folder / "plan.json"
+    ids = set(json.loads(planned.read_text())) if planned.exists() else set()
+    left = len(ids - set(stored.loc[stored["status"] != "cancelled", "id"]))
+    running = is_locked(folder)
+    for name, n in sorted(counts.items()):
+        console.say(f"{name:<10} {n}")
+    console.say(f"{'missing':<10} {left}")
+    console.say("a run is writing here now" if running else "no run is writing here")
+    console.document({"folder": str(folder), "counts": counts, "missing": left, "running": running})

@@ -1,0 +1,177 @@
+"""Drives a study: the plan minus what is done, through a runner, into the store."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from ebmark.errors import SpecError
+from ebmark.progress import Progress
+from ebmark.record import Record
+from ebmark.runners import Job, Runner
+from ebmark.store import Store, done
+from ebmark.study import Study
+from ebmark.trial import Trial
+
+FAILED = ("diverged", "timeout", "oom", "crashed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        folder: where the results are.
+        trained: trials run now.
+        counts: trials of the study by status, those of earlier runs included.
+        interrupted: the user stopped it.
+        warnings: about damaged parts.
+    """
+
+    folder: Path
+    trained: int
+    counts: dict[str, int]
+    interrupted: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all ok or skipped, 2 some failed, 1 nothing there, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        if not self.counts:
+            return 1
+        return 2 if any(status not in ("ok", "skipped") for status in self.counts) else 0
+
+
+def missing(trials: Sequence[Trial], finished: pd.DataFrame, rerun: str | None, stale: set[str]) -> list[Job]:
+    """The jobs that are left, in plan order: never run, cancelled, or asked for again.
+
+    Args:
+        trials: the plan.
+        finished: columns id, status and attempt of what is stored.
+        rerun: ``failed``, ``stale``, ``all`` or None.
+        stale: ids of stored trials whose code has changed since.
+    """
+    known = {row.id: row for row in finished.itertuples()}
+
+    def wanted(trial: Trial) -> bool:
+        before = known.get(trial.id)
+        if before is None or before.status == "cancelled" or rerun == "all":
+            return True
+        return (rerun == "failed" and before.status in FAILED) or (rerun == "stale" and trial.id in stale)
+
+    return [
+        Job(trial=trial, attempt=known[trial.id].attempt + 1 if trial.id in known else 1)
+        for trial in trials
+        if wanted(trial)
+    ]
+
+
+def drive(
+    study: Study,
+    folder: Path,
+    make_runner: Callable[[], Runner],
+    *,
+    rerun: str | None = None,
+    stale: set[str] | None = None,
+    only: str | None = None,
+    out: TextIO,
+) -> Outcome:
+    """Runs what is missing; every record is on disk before the next is asked for.
+
+    The quality lane comes first and packs the machine; the cost lane follows, one trial at a time, its methods and
+    dimensions interleaved at random so that a drift of the machine spreads over all.
+
+    Raises:
+        SpecError: ``only`` names no trial, or several.
+        StoreError: the folder cannot be written.
+    """
+    trials = _chosen(study.trials(), only)
+    with Store(folder) as store:
+        before = done(folder)
+        jobs = missing(trials, before, "all" if only else rerun, stale or set())
+        store.write_spec(study.text)
+        interrupted = False
+        if jobs:
+            interrupted = _run(store, jobs, len(trials) - len(jobs), make_runner, out)
+        warnings = store.compact([trial.id for trial in study.trials()])
+    ids = {trial.id for trial in study.trials()}
+    stored = done(folder)
+    counts = Counter(stored.loc[stored["id"].isin(ids), "status"])
+    return Outcome(
+        folder=folder,
+        trained=len(jobs),
+        counts=dict(counts),
+        interrupted=interrupted,
+        warnings=warnings,
+    )
+
+
+def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
+    if only is None:
+        return trials
+    found = [trial for trial in trials if trial.id.startswith(only)]
+    if len(found) != 1:
+        what = "no trial begins so" if not found else f"{len(found)} trials begin so, give more digits"
+        raise SpecError(f"--only {only}: {what}; `ebmark plan` lists the ids with --json")
+    return found
+
+
+def _run(store: Store, jobs: list[Job], before: int, make_runner: Callable[[], Runner], out: TextIO) -> bool:
+    """Runs both lanes; returns whether the user interrupted."""
+    quality = [job for job in jobs if job.trial.lane == "quality"]
+    cost = [job for job in jobs if job.trial.lane == "cost"]
+    random.Random(0).shuffle(cost)
+    runner = make_runner()
+    try:
+        with Progress(total=len(jobs), done=before, slots=runner.slots, out=out) as progress:
+            for lane, exclusive in ((quality, False), (cost, True)):
+                for record in _stoppable(runner.run(lane, exclusive=exclusive)):
+                    store.append([record])
+                    progress.add(record)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        runner.close()
+    return False
+
+
+def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; Ctrl-C takes effect inside the runner only, never while a record is being stored.
+
+    The runner then yields a ``cancelled`` record for each trial in flight before it raises ``KeyboardInterrupt``.
+    """
+    if threading.current_thread() is not threading.main_thread() or not isinstance(records, Generator):
+        yield from records
+        return
+    waiting, asked = False, False
+
+    def on_interrupt(*_: object) -> None:
+        nonlocal asked
+        if waiting:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        while True:
+            waiting = True
+            try:
+                record = records.throw(KeyboardInterrupt()) if asked else next(records)
+            except StopIteration:
+                return
+            finally:
+                waiting = False
+            asked = False
+            yield record
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,204 @@
+"""Evaluation of a fitted energy at checkpoints: the same held-out points, streams and budget for every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebmark import registry
+from ebmark.api import Dataset, Energy, Evaluation, Metric, RealDataset, Rng, Value
+from ebmark.log_z import LogZ, log_z, smc
+from ebmark.ops import fit_gaussian, gaussian_log_prob
+from ebmark.trial import Trial
+
+TEST_POINTS = 2000
+MODEL_SAMPLES = 1000
+CHEAP_LOG_Z = 3  # up to this dimension log Z is a quadrature of some milliseconds, taken at every checkpoint
+PICTURE_CELLS = 200
+DIGITS = 4  # of a picture's numbers, which compress well and show no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """The points of a trial: ``train (n, d)`` to fit on, ``test (m, d)`` held out."""
+
+    train: Tensor
+    test: Tensor
+
+
+def points(trial: Trial, dataset: Dataset, device: torch.device) -> Points:
+    """Training and test points by data set and seed, the same for every method.
+
+    For an endless stream ``train`` is a fixed draw of max(10,000, 20 d) points, to which noises are fitted.
+    """
+    if isinstance(dataset, RealDataset):
+        splits = dataset.splits()
+        return Points(train=splits.train.to(device), test=splits.test.to(device))
+    key = (trial.dataset.name, trial.dataset.args, trial.seed)
+    n = trial.n_train or max(10_000, 20 * dataset.dim)
+    return Points(
+        train=dataset.sample(n, Rng.of("train", *key, device=device)),
+        test=dataset.sample(TEST_POINTS, Rng.of("test", *key, device=device)),
+    )
+
+
+class Evaluator:
+    """Takes a trial's metrics of the energy as it stands.
+
+    Args:
+        trial: names the metrics, the data set and the seed.
+        dataset: the target.
+        data: training and held-out points.
+        network: the energy, evaluated on a meter of its own.
+    """
+
+    def __init__(self, trial: Trial, dataset: Dataset, data: Points, network: nn.Module) -> None:
+        self.trial, self.dataset, self.data, self.network = trial, dataset, data, network
+        self.metrics: list[Metric] = [registry.make(ref) for ref in trial.metrics]
+        self.device = data.test.device
+        self._rng = Rng.of(
+            "evaluation", trial.dataset.name, trial.dataset.args, trial.seed, device=self.device
+        )
+        self._final: tuple[Callable[[], LogZ], Callable[[], LogZ]] | None = None
+
+    def rows(self, where: Mapping[str, Any], *, final: bool) -> list[dict[str, Any]]:
+        """One row of the curve table per metric that applies; ``where`` gives step, passes and wall.
+
+        Metrics that need a sampler are taken at the end only.
+        """
+        energy = Energy(self.network)
+        spent: list[LogZ] = []
+        estimate = cache(lambda: self._spend(spent, log_z, energy))
+        # Up to CHEAP_LOG_Z dimensions log Z needs no sampler; beyond, one sampler gives both.
+        drawn = cache(lambda: self._spend(spent, smc, energy) if self._cheap else estimate())
+        at = Evaluation(
+            energy=energy,
+            dataset=self.dataset,
+            test=self.data.test,
+            log_z=lambda: estimate().as_value(),
+            samples=lambda: _samples(drawn()),
+            true_pair=self._true_pair,
+            rng=self._rng.split("metrics"),
+        )
+        found = []
+        for metric in self.metrics:
+            if self._applies(metric, final=final):
+                begin, before = time.perf_counter(), energy.meter.passes.input_gradient
+                spent.clear()
+                value = metric.measure(at)
+                seconds = time.perf_counter() - begin
+                work = energy.meter.passes.input_gradient - before + sum(one.gradients for one in spent)
+                if value is not None:
+                    found.append(_row(where, metric, value, seconds, work))
+        if final and isinstance(self.dataset, RealDataset):
+            found.append(
+                {**where, "metric": "nll_gaussian", "source": "", **_numbers(gaussian_baseline(self.data))}
+            )
+        self._final = (estimate, drawn) if final else None
+        return found
+
+    @property
+    def _cheap(self) -> bool:
+        return self.dataset.dim <= CHEAP_LOG_Z
+
+    def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy) -> LogZ:
+        made = how(energy, self.data.train, self._rng.split("log_z"), samples=MODEL_SAMPLES)
+        spent.append(made)
+        return made
+
+    def _applies(self, metric: Metric, *, final: bool) -> bool:
+        if "density" in metric.needs and not self.dataset.exact:
+            return False
+        if "samples" in metric.needs:
+            return final
+        return final or "log_z" not in metric.needs or self._cheap
+
+    def _true_pair(self, i: int, n: int) -> tuple[Tensor, Tensor]:
+        """Two independent true samples, of ``n`` points and of the test set's size (of real data: disjoint rows)."""
+        rng = Rng.of("pair", self.trial.dataset.name, self.trial.dataset.args, i, device=self.device)
+        if not isinstance(self.dataset, RealDataset):
+            return self.dataset.sample(n, rng), self.dataset.sample(len(self.data.test), rng)
+        rows = torch.cat([self.data.train, self.data.test])[
+            rng.permutation(len(self.data.train) + len(self.data.test))
+        ]
+        return rows[len(self.data.test) :][:n], rows[: len(self.data.test)]
+
+    def picture(self) -> list[dict[str, Any]]:
+        """Rows of the samples table at d = 2: a lattice with both log-densities, and samples of model and truth."""
+        if self.dataset.dim != 2 or self._final is None:
+            return []
+        log_z, drawn = self._final[0]().value, self._final[1]().samples
+        if not math.isfinite(log_z):
+            return []
+        lattice = _lattice(self.data.test)
+        with torch.no_grad():
+            log_model = -self.network(lattice).double() - log_z
+        log_true = self.dataset.log_prob(lattice) if self.dataset.exact else [None] * len(lattice)
+        rows = [
+            {"what": "grid", "x": _rounded(x), "log_model": round(float(m), DIGITS), "log_true": _round(t)}
+            for x, m, t in zip(lattice, log_model, log_true, strict=True)
+        ]
+        for what, sample in (("model", drawn), ("true", self.data.test[:MODEL_SAMPLES])):
+            rows += [{"what": what, "x": _rounded(x)} for x in (sample if sample is not None else ())]
+        return [{"id": self.trial.id, **row} for row in rows]
+
+
+def gaussian_baseline(data: Points) -> Value:
+    """Mean negative log-likelihood in nats of the test rows under the Gaussian fitted to the training rows."""
+    mean, tril = fit_gaussian(data.train.double())
+    nll = -gaussian_log_prob(data.test.double(), mean, tril)
+    return Value(value=nll.mean().item(), se=nll.std().item() / math.sqrt(len(nll)))
+
+
+def _row(
+    where: Mapping[str, Any], metric: Metric, value: Value, seconds: float, gradients: float
+) -> dict[str, Any]:
+    source = value.source or ("smc" if "samples" in metric.needs else "")
+    return {
+        **where,
+        "metric": metric.name,
+        "source": source,
+        **_numbers(value),
+        "seconds": seconds,
+        "gradients": gradients,
+    }
+
+
+def _numbers(value: Value) -> dict[str, Any]:
+    """The columns of a value; a number that is not finite is left out and never trusted."""
+    columns = ("value", "se", "lo", "hi", "floor_mean", "floor_sd")
+    numbers = {name: getattr(value, name) for name in columns}
+    finite = math.isfinite(value.value)
+    return {
+        **{name: number if math.isfinite(number) else None for name, number in numbers.items()},
+        "trusted": value.trusted and finite,
+        "reasons": value.reasons or ("" if finite else "the value is not finite"),
+    }
+
+
+def _samples(estimate: LogZ) -> Tensor:
+    if estimate.samples is None:
+        raise ValueError("no samples: " + ("; ".join(estimate.reasons) or "none were asked for"))
+    return estimate.samples
+
+
+def _lattice(test: Tensor) -> Tensor:
+    """A square of ``PICTURE_CELLS``² points around the test points."""
+    centre, reach = test.mean(0), 1.1 * (test - test.mean(0)).abs().quantile(0.999).item()
+    axis = torch.linspace(-reach, reach, PICTURE_CELLS, device=test.device, dtype=test.dtype)
+    return centre + torch.cartesian_prod(axis, axis)
+
+
+def _round(number: Any) -> float | None:
+    return None if number is None else round(float(number), DIGITS)
+
+
+def _rounded(x: Sequence[Any] | Tensor) -> list[float]:
+    return [round(float(value), DIGITS) for value in x]

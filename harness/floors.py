@@ -1,0 +1,88 @@
+"""What metrics share: how uncertain a number is, and the floor below which it cannot rank models.
+
+A finite sample is some way off its own law. The floor of a metric between two samples is its value between
+independent true samples of the sizes at hand: a model at the floor cannot be told from the truth, and among
+such models the order means nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ebmark.api import Evaluation, Value
+
+PAIRS = 10  # of independent true samples
+MOST = 2000  # points of either sample: the cost grows with their product
+BLOCKS = 10  # of the jackknife
+NORMAL_QUANTILE = 1.96  # 97.5 %
+
+TwoSample = Callable[[Tensor, Tensor], float]
+
+
+def normalised_mean(terms: Tensor, log_z: Value) -> Value:
+    """The mean of ``terms (n,)`` plus log Z, with the errors of both and the doubts about log Z.
+
+    NaN and not trusted where a term is not finite. The interval is one of 95 %, if that of log Z is.
+    """
+    if bad := int((~torch.isfinite(terms)).sum()):
+        reason = f"not finite at {bad} of {len(terms)} test points"
+        return Value(value=math.nan, trusted=False, reasons="; ".join(filter(None, (log_z.reasons, reason))))
+    mean, se = terms.mean().item(), terms.std().item() / math.sqrt(len(terms))
+    value, half = mean + log_z.value, NORMAL_QUANTILE * se
+    return Value(
+        value=value,
+        se=math.hypot(se, log_z.se),
+        lo=value - math.hypot(half, log_z.value - log_z.lo),
+        hi=value + math.hypot(half, log_z.hi - log_z.value),
+        trusted=log_z.trusted,
+        reasons=log_z.reasons,
+    )
+
+
+def floor(at: Evaluation, n: int, distance: TwoSample) -> tuple[float, float]:
+    """Mean and standard deviation of ``distance`` between true samples, ``n`` points against the test's."""
+    pairs = (at.true_pair(i, n) for i in range(PAIRS))
+    values = torch.tensor([distance(a, b[:MOST]) for a, b in pairs], dtype=torch.float64)
+    return values.mean().item(), values.std().item()
+
+
+def against_truth(at: Evaluation, distance: TwoSample, error: TwoSample) -> Value:
+    """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
+
+    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where log Z is NaN
+    there is no sample and the value is NaN.
+    """
+    z = at.log_z()
+    if math.isnan(z.value):
+        return Value(value=math.nan, source="smc", trusted=False, reasons=z.reasons)
+    a, b = at.samples()[:MOST], at.test[:MOST]
+    mean, sd = floor(at, len(a), distance)
+    return Value(
+        value=distance(a, b),
+        se=error(a, b),
+        source="smc",
+        trusted=z.trusted,
+        reasons=z.reasons,
+        floor_mean=mean,
+        floor_sd=sd,
+    )
+
+
+def block_jackknife(distance: TwoSample, a: Tensor, b: Tensor) -> float:
+    """Standard error of ``distance(a, b)`` by leaving out a tenth of both samples at a time.
+
+    Both samples count as independent points. At the floor, where the first-order term vanishes, the
+    spread of the floor is the better guide.
+
+    Reference: Efron, The jackknife, the bootstrap and other resampling plans, SIAM, 1982.
+    """
+
+    def without(x: Tensor, block: int) -> Tensor:
+        return x[torch.arange(len(x), device=x.device) % BLOCKS != block]
+
+    left_out = [distance(without(a, block), without(b, block)) for block in range(BLOCKS)]
+    return math.sqrt((BLOCKS - 1) * torch.tensor(left_out, dtype=torch.float64).var(correction=0).item())

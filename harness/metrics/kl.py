@@ -1,0 +1,27 @@
+"""Kullback-Leibler divergence of model from truth: the mean over held-out points of log p - log p_θ."""
+
+from __future__ import annotations
+
+import torch
+
+from ebmark.api import Evaluation, Metric, Value, metric
+from ebmark.floors import normalised_mean
+
+
+@metric("kl")
+class KullbackLeibler(Metric):
+    """KL(p | p_θ) = E_p[log p(x) + E(x)] + log Z; the difference is taken point by point, so errors cancel.
+
+    An estimate: near the truth it may be a little below zero, within its standard error.
+    """
+
+    unit = "nats"
+    needs = ("density", "log_z")
+
+    def measure(self, at: Evaluation) -> Value | None:
+        """The value with the errors of the test mean and of log Z; None where the truth has no density."""
+        if not at.dataset.exact:
+            return None
+        with torch.no_grad():
+            terms = at.dataset.log_prob(at.test).double() + at.energy(at.test).double()
+        return normalised_mean(terms, at.log_z())

@@ -1,0 +1,180 @@
+"""Part files: a table on disk as a folder of Parquet files, each written whole or not at all.
+
+A part is named ``part-<number>.parquet``; numbers grow. Names that begin with a dot are unfinished or set
+aside: pandas and pyarrow ignore them, as this module does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ebmark.errors import StoreError
+from ebmark.record import SCHEMA, TABLES, Row, row
+
+_VERSION = b"ebmark_schema"
+_TYPES = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "double": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC"),
+    "list<double>": pa.list_(pa.float64()),
+}
+_HINTS = {
+    errno.ENOSPC: "; free some space and give the same command again, it resumes",
+    errno.EDQUOT: "; free some of your quota and give the same command again, it resumes",
+    errno.EACCES: "; write elsewhere with `-o DIR`",
+    errno.EROFS: "; write elsewhere with `-o DIR`",
+}
+
+
+class DamagedPartError(StoreError):
+    """A part that is truncated, empty, corrupt or not Parquet."""
+
+
+def arrow_schema(table: str) -> pa.Schema:
+    """The explicit schema of a table, its version in the metadata."""
+    fields = [pa.field(name, _TYPES[column.type]) for name, column in TABLES[table].items()]
+    return pa.schema(fields, metadata={_VERSION: str(SCHEMA).encode()})
+
+
+def to_arrow(table: str, rows: Iterable[Row]) -> pa.Table:
+    """Rows as an Arrow table; a value that does not fit its column raises ``pyarrow.ArrowException``."""
+    return pa.Table.from_pylist([row(table, values) for values in rows], schema=arrow_schema(table))
+
+
+def to_frame(data: pa.Table) -> pd.DataFrame:
+    """A data frame of plain NumPy columns.
+
+    Missing text is ``""`` (grouping by a missing key would drop the row), a missing flag is False (what is
+    not known to be trusted is not), a missing number is NaN (an integer column that has one is float64, else
+    int64), a missing time is NaT.
+    """
+    for i, column in enumerate(data.schema):
+        if pa.types.is_string(column.type):
+            data = data.set_column(i, column.name, data[i].fill_null(""))
+        elif pa.types.is_boolean(column.type):
+            data = data.set_column(i, column.name, data[i].fill_null(False))
+        elif pa.types.is_integer(column.type):
+            data = data.set_column(i, column.name, data[i].cast(pa.int64()))
+    frame: pd.DataFrame = data.to_pandas()
+    return frame
+
+
+@contextmanager
+def one_line_errors(path: Path) -> Iterator[None]:
+    """Turns an operating-system error into a one-line ``StoreError`` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise StoreError(f"{path}: cannot be written: {reason}{_HINTS.get(error.errno or 0, '')}") from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all, and durably: temporary name, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with one_line_errors(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames and removals inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_table(path: Path, data: pa.Table) -> None:
+    """Writes one Parquet file atomically, zstd, with page checksums so that a flipped bit is noticed."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(data, sink, compression="zstd", write_page_checksum=True)
+    write_atomic(path, sink.getvalue())
+
+
+def read_table(path: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads one file into the table's schema: extra columns are ignored, absent ones are null.
+
+    Raises:
+        FileNotFoundError: the file is gone.
+        DamagedPartError: it cannot be read.
+        StoreError: a newer ebmark wrote it.
+    """
+    schema = arrow_schema(table)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            written = file.schema_arrow
+            _check_footer(path, table, written, file.metadata)
+            present = [name for name in wanted.names if name in written.names]
+            return _conform(file.read(columns=present, use_threads=False), wanted)  # parts are small
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise DamagedPartError(f"{path}: skipped, damaged: {reason}") from None
+
+
+def _conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
+    if data.schema.equals(schema):
+        return data
+    columns = [
+        data[column.name].cast(column.type)
+        if column.name in data.column_names
+        else pa.nulls(data.num_rows, column.type)
+        for column in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _check_footer(path: Path, table: str, written: pa.Schema, footer: pq.FileMetaData) -> None:
+    """Checks what the checksums of the pages do not cover: version, columns and number of rows."""
+    version = int((written.metadata or {}).get(_VERSION, b"0"))
+    if version > SCHEMA:
+        raise StoreError(
+            f"{path}: tables of version {version}, this ebmark reads up to version {SCHEMA}; upgrade ebmark"
+        )
+    needed = set(TABLES[table]) if version == SCHEMA else {next(iter(TABLES[table]))}
+    if missing := sorted(needed - set(written.names)):
+        raise DamagedPartError(f"{path}: skipped, not a part of {table}: no column {', '.join(missing)}")
+    rows = sum(footer.row_group(i).num_rows for i in range(footer.num_row_groups))
+    if rows != footer.num_rows:
+        raise DamagedPartError(f"{path}: skipped, damaged: {rows} rows instead of {footer.num_rows}")
+
+
+def part_paths(folder: Path) -> list[Path]:
+    """The finished parts of one table in the order in which they were written."""
+    return sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+
+
+def part_number(path: Path) -> int:
+    """The number of a part, -1 for a file of another name."""
+    match = re.fullmatch(r"part-(\d+)\.parquet", path.name)
+    return int(match[1]) if match else -1
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The name of part ``number``."""
+    return folder / f"part-{number:08d}.parquet"

@@ -1,0 +1,107 @@
+"""What a study will cost: predicted passes and seconds, without training anything.
+
+A trial's time is its steps times the seconds per step of that cell where earlier tables have measured it, else its
+passes times the seconds per pass of its network. Without any table a shipped one is used and marked uncalibrated.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from ebmark import registry
+from ebmark.api import Dataset, Method, Network
+from ebmark.errors import StoreError
+from ebmark.store import read
+from ebmark.train import planned_steps
+from ebmark.trial import Trial
+
+_CELL = ["method_label", "dataset_label", "dim", "network"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Expected cost of one trial.
+
+    Attributes:
+        steps: optimiser steps, NaN for a budget in seconds.
+        passes: work in F, likewise.
+        seconds: training and evaluation, the start of a worker not counted.
+    """
+
+    steps: float
+    passes: float
+    seconds: float
+
+
+class Costs:
+    """Seconds per step and per pass, from earlier tables or from the shipped one.
+
+    Attributes:
+        source: where the numbers come from, for the user.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        shipped = json.loads(resources.files("ebmark.studies").joinpath("costs.json").read_text())
+        self.per_pass: dict[str, float] = dict(shipped["seconds_per_pass"])
+        self.per_step: float = shipped["seconds_per_step"]
+        self.evaluation: float = shipped["seconds_per_evaluation"]
+        self.cells: Mapping[Any, float] = {}
+        self.source = "the shipped table (uncalibrated: measured on another machine)"
+        tables = {folder: table for folder in folders if (table := _trials(folder)) is not None}
+        if tables:
+            self._calibrate(pd.concat(tables.values()))
+            self.source = f"earlier tables ({', '.join(str(folder) for folder in tables)})"
+
+    def _calibrate(self, trials: pd.DataFrame) -> None:
+        ok = trials[(trials["status"] == "ok") & (trials["steps"] > 1)]
+        seconds = ok["step_seconds"].fillna(ok["wall"] / (ok["steps"] - 1))
+        self.cells = seconds.groupby([ok[name] for name in _CELL]).median().to_dict()
+        self.per_pass |= (ok["wall"] / ok["passes"]).groupby(ok["network"]).median().to_dict()
+        self.per_step = 0.0
+        quality = ok[ok["lane"] == "quality"]
+        if len(quality):
+            self.evaluation = float(quality["wall_evaluation"].mean())
+
+    def predict(self, trial: Trial) -> Prediction:
+        """Steps, passes and seconds of a trial; nothing for one that its method declines."""
+        method = cast(Method, registry.make(trial.method))
+        dataset = cast(Dataset, registry.make(trial.dataset))
+        if method.skip(dataset, cast(Network, registry.make(trial.network))):
+            return Prediction(steps=0, passes=0, seconds=0)
+        if trial.lane == "cost":
+            return Prediction(steps=math.nan, passes=math.nan, seconds=trial.budget.seconds or 0)
+        per_point = method.passes(dataset.dim)
+        steps = planned_steps(trial.budget, per_point)
+        cell = (registry.label(trial.method), registry.label(trial.dataset), dataset.dim, trial.network.name)
+        each = self.cells.get(cell)
+        if each is None:
+            per_pass = self.per_pass.get(trial.network.name, max(self.per_pass.values()))
+            each = trial.budget.batch * per_point.total * per_pass + self.per_step
+        return Prediction(
+            steps=steps,
+            passes=steps * trial.budget.batch * per_point.total,
+            seconds=min(steps * each, trial.budget.seconds or math.inf) + self.evaluation,
+        )
+
+
+def _trials(folder: Path) -> pd.DataFrame | None:
+    try:
+        return read(folder).trials
+    except StoreError:
+        return None
+
+
+def wall_seconds(trials: Sequence[Trial], predictions: Sequence[Prediction], slots: int) -> float:
+    """Wall-clock of a run: the quality lane packed on ``slots``, then the cost lane one at a time."""
+    lanes = {"quality": 0.0, "cost": 0.0}
+    for trial, prediction in zip(trials, predictions, strict=True):
+        lanes[trial.lane] += prediction.seconds
+    return lanes["quality"] / slots + lanes["cost"]

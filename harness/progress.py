@@ -1,0 +1,88 @@
+"""What a run shows while it goes on: a live line in a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from ebmark.record import Record
+
+
+class Progress:
+    """Counts finished trials and says what is left.
+
+    Args:
+        total: trials to run.
+        done: trials that were there before.
+        slots: trials side by side.
+        out: where to write; a terminal gets one line that is redrawn and a line per failure.
+    """
+
+    def __init__(self, *, total: int, done: int, slots: int, out: TextIO) -> None:
+        self.total, self.before, self.slots, self.out = total, done, slots, out
+        self.counts: Counter[str] = Counter()
+        self._since = time.monotonic()
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        side_by_side = f"{self.slots} at a time" if self.slots > 1 else "one at a time"
+        print(
+            f"{self.total} trials to run, {side_by_side}; {self.before} done before",
+            file=self.out,
+            flush=True,
+        )
+        if self.out.isatty() and self.total:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(file=self.out), refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def finished(self) -> int:
+        """Trials finished in this run."""
+        return self.counts.total()
+
+    @property
+    def seconds_left(self) -> float:
+        """At the rate so far."""
+        elapsed = time.monotonic() - self._since
+        return elapsed / max(self.finished, 1) * (self.total - self.finished)
+
+    def add(self, record: Record) -> None:
+        """One more trial has finished."""
+        row = record.trial
+        self.counts[row["status"]] += 1
+        line = self._line(row)
+        if self._live is None:
+            print(line, file=self.out, flush=True)
+            return
+        if row["status"] not in ("ok", "skipped"):
+            self._live.console.print(line, markup=False, highlight=False)
+        self._live.update(line)
+
+    def _line(self, row: Any) -> str:
+        where = f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}"
+        lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
+        reason = f": {row['reason']}" if row["reason"] else ""
+        left = f", about {duration(self.seconds_left)} left" if self.finished < self.total else ""
+        return f"[{self.finished}/{self.total}] {row['status']:<8} {where}{lane}{reason}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Two digits that a person reads: 42 s, 3 min 10 s, 2 h 05 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s" if seconds < 600 else f"{round(seconds / 60)} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"

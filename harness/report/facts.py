@@ -1,0 +1,172 @@
+"""What the tables say, in sentences drawn from the numbers and from nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+from pandas import DataFrame
+
+from ebmark import stats
+from ebmark.report import words
+from ebmark.report.cost_figures import by_label, chains, fits, usable
+from ebmark.report.frames import Study
+from ebmark.report.tables import crossovers
+from ebmark.report.targets import GOAL
+
+FLAT = 0.1  # an exponent below it is called flat: a factor 1.5 over the range from d = 2 to 128
+
+
+def growth(study: Study) -> str:
+    """What a step costs at the largest d, and how that grows."""
+    cost = study.cost
+    timed = len(usable(cost, "seconds")) > 0
+    quantity = "seconds" if timed else "passes"
+    rows = usable(cost, quantity)
+    if rows.empty:
+        return "No run finished from which the cost of a step could be read."
+    d = rows["dim"].max()
+    where = f"on {rows['dataset_label'].iloc[0]} with the network {rows['network'].iloc[0]}"
+    centre = np.exp(np.log(rows.loc[rows["dim"] == d, quantity]).groupby(rows["label"], observed=True).mean())
+    centre = centre.sort_values(kind="stable")
+    show = words.seconds if timed else lambda x: f"{words.work(x)} F per point"
+    span = (
+        f"from {show(centre.iloc[0])} ({_same(centre, 0)}) to {show(centre.iloc[-1])} ({_same(centre, -1)})"
+    )
+    lead = "" if timed else "No wall-clock can be trusted or compared here; counted in passes, "
+    text = f"{lead}one step takes {span} at d = {d} {where}"
+    there = set(rows.loc[rows["dim"] == d, "label"])
+    missing = [label for label, _ in by_label(cost) if label not in there]
+    text += f"; {words.listed(missing)} gave no number there" if missing else ""
+    return _sentence(text + _steepest(cost, quantity))
+
+
+def _same(centre: DataFrame, place: int) -> str:
+    """The labels within 1 % of the value at ``place``, three by name at most."""
+    near = [str(label) for label in centre.index[np.isclose(centre, centre.iloc[place], rtol=0.01)]]
+    return words.listed(near if len(near) < 4 else [*near[:2], f"{len(near) - 2} more"])
+
+
+def _steepest(cost: DataFrame, quantity: str) -> str:
+    known = {label: fit for label, fit in fits(cost)[quantity].items() if not np.isnan(fit.value)}
+    what = "wall-clock" if quantity == "seconds" else "passes"
+    if not known:
+        return ". Fewer than 3 dimensions: no growth can be stated"
+    label, fit = max(known.items(), key=lambda item: item[1].value)
+    if fit.hi < FLAT:
+        return f". In {what} no step grows by more than d^{FLAT}"
+    flat = sum(fit.hi < FLAT for fit in known.values())
+    text = f". In {what} {label} grows fastest, as {words.exponent(fit)} over {fit.sizes} sizes"
+    met = crossovers(cost).tidy
+    if len(met):
+        met = met[(met["label"] == label) & (met["quantity"] == quantity) & met["measured"]]
+    for at in met.sort_values("dim").tail(1).itertuples():
+        ends = f"[{words.number(at.lo)}, {words.number(at.hi)}]"
+        text += f", and overtakes {at.chain} at d = {words.number(at.dim)} {ends}"
+    return f"{text}; the growth stays below d^{FLAT} for {flat} of {len(known)} methods"
+
+
+def sampling(study: Study) -> str:
+    """Whether sampling dominates the step of the methods that run chains."""
+    rows = chains(study.cost)
+    if rows.empty:
+        if study.trials["chain"].any():
+            return "How much of a step sampling takes was not timed."
+        return "No method in these tables runs Markov chains while it trains."
+    d = rows["dim"].max()
+    at = rows[rows["dim"] == d]
+    share = at.groupby("label", observed=True)["share"].mean().sort_values(kind="stable")
+    over = [str(label) for label in share.index if share[label] > 0.5]
+    span = f"{words.percent(share.iloc[0])} ({share.index[0]})"
+    if len(share) > 1:
+        span += f" to {words.percent(share.iloc[-1])} ({share.index[-1]})"
+    verdict = "dominates the step of every method with chains"
+    if len(over) < len(share):
+        verdict = f"takes more than half of the step only for {words.listed(over)}"
+    if not over:
+        verdict = "does not dominate the step of any method"
+    doubt = "" if rows["trusted"].any() else " (by timings that are not trusted)"
+    text = f"Sampling takes {span} of the training time at d = {d}{doubt}: it {verdict}"
+    return _sentence(text + _against_free(study))
+
+
+def drift(study: Study) -> str:
+    """How the share of sampling changes with d."""
+    rows = chains(study.cost)
+    if rows["dim"].nunique() < 2:
+        return ""
+    table = rows.pivot_table(index="label", columns="dim", values="share", observed=True)
+    first, last = table.columns.min(), table.columns.max()
+    change = 100 * (table[last] - table[first])
+    span = f"{change.min():+.0f} to {change.max():+.0f} percentage points"
+    return f"From d = {first} to d = {last} the share changes by {span}, depending on the method."
+
+
+def _against_free(study: Study) -> str:
+    """Cost of a step with chains over the median one without, at the largest d that has both."""
+    quantity = "seconds" if len(usable(study.cost, "seconds")) else "passes"
+    rows = usable(study.cost, quantity)
+    rows = rows[~rows["oracle"]]
+    both = rows.groupby("dim")["chain"].nunique()
+    if not (both == 2).any():
+        return ""
+    d = both[both == 2].index.max()
+    means = rows[rows["dim"] == d].groupby(["label", "chain"], observed=True)[quantity].mean().reset_index()
+    free = means[~means["chain"]]
+    ratio = means[means["chain"]].set_index("label")[quantity] / free[quantity].median()
+    span = f"{words.number(ratio.min())} ({ratio.idxmin()})"
+    span += f" to {words.number(ratio.max())} ({ratio.idxmax()})" if len(ratio) > 1 else ""
+    what = "wall-clock" if quantity == "seconds" else "passes"
+    return f"; in {what} a step with chains costs {span} times the median step without them at d = {d}"
+
+
+def reaching(runs: DataFrame, expected: DataFrame) -> str:
+    """What it costs to reach the target with chains and without, where seeds suffice; else who reached it."""
+    if expected.empty:
+        return "The study sets no target quality, so what it costs to reach one is not stated."
+    fair = expected[~expected["oracle"] & ~expected["own_noise"]]
+    if fair["runs"].max() < stats.MIN_SEEDS:
+        seeds = words.counted(int(fair["runs"].max()), "seed")
+        hits = f"{int(fair['hits'].sum())} of {words.counted(int(fair['runs'].sum()), 'run')}"
+        goals = words.listed(sorted(set(fair["goal"])))
+        return f"With {seeds} per cell no ranking is claimed: {hits} reached {goals}."
+    finite = fair[np.isfinite(fair["passes"])]
+    kinds = finite.groupby([*GOAL, "dim"])["chain"].nunique()
+    both = kinds[kinds == 2].reset_index()
+    if both.empty:
+        share = f"{len(finite)} of {words.counted(len(fair), 'cell')}"
+        return f"The target was reached by enough seeds in {share}, nowhere both with and without chains."
+    sizes = both.groupby(GOAL)["dim"].transform("nunique")
+    goal, dataset, d = both.assign(sizes=sizes).sort_values(["sizes", "dim"]).iloc[-1][[*GOAL, "dim"]]
+    here = finite[(finite["goal"] == goal) & (finite["dataset_label"] == dataset) & (finite["dim"] == d)]
+    best = here.sort_values("passes", kind="stable").drop_duplicates("chain").set_index("chain")
+    kinds_cost = [f"{best.loc[k, 'label']} at {words.number(best.loc[k, 'passes'])} F" for k in (True, False)]
+    text = f"To reach {goal} on {dataset} at d = {d} the cheapest with chains is {kinds_cost[0]}, "
+    text += f"without them {kinds_cost[1]}: "
+    return _sentence(text + _ratio(runs, goal, dataset, d, best) + _everywhere(finite, both))
+
+
+def _ratio(runs: DataFrame, goal: str, dataset: str, d: int, best: DataFrame) -> str:
+    """Paired ratio of the two costs with its interval, where every run of both reached the target."""
+    ratio = best.loc[True, "passes"] / best.loc[False, "passes"]
+    text = f"a ratio of {words.number(ratio)}"
+    here = runs[(runs["goal"] == goal) & (runs["dataset_label"] == dataset) & (runs["dim"] == d)]
+    pair = [here[here["label"] == best.loc[kind, "label"]].set_index("seed") for kind in (True, False)]
+    if not all(side["reached"].all() for side in pair):
+        return f"{text}, failures charged"
+    quotient = (pair[0]["cost_passes"] / pair[1]["cost_passes"]).dropna()
+    ends = stats.t_interval(quotient.to_numpy(float), log=True)
+    if len(quotient) < stats.MIN_SEEDS or ends.hi - ends.lo < 1e-9:
+        return f"{text} ({words.counted(len(quotient), 'seed')}, read at the checkpoints)"
+    interval = f"[{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
+    return f"{text} {interval} ({len(quotient)} seeds)"
+
+
+def _everywhere(finite: DataFrame, both: DataFrame) -> str:
+    """In how many of the cells that both kinds reach the cheapest method runs chains."""
+    cheapest = finite.merge(both[[*GOAL, "dim"]]).sort_values("passes", kind="stable")
+    with_chains = int(cheapest.drop_duplicates([*GOAL, "dim"])["chain"].sum())
+    cells = words.counted(len(both), "cell")
+    return f"; the cheapest method runs chains in {with_chains} of the {cells} that both kinds reach"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,83 @@
+"""A table of the report as a value, and its renderings: Markdown and LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pandas import DataFrame
+
+LATEX = {
+    **{"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{"},
+    **{"}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$"},
+    **{"†": r"$^\dagger$", "‡": r"$^\ddagger$", "≈": r"$\approx$", "≤": r"$\leq$", "∞": r"$\infty$"},
+    **{"·": r"$\cdot$", "–": "--", "−": "$-$", "µ": r"$\mu$", "[": "{[}", "]": "{]}", "ν": r"$\nu$"},
+}
+DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Text of a cell, whether it is the best of its column, and whether it is tied with the best."""
+
+    text: str
+    best: bool = False
+    tie: bool = False
+
+    @property
+    def marked(self) -> str:
+        """The text, with the mark of a tie."""
+        return f"{self.text} ≈" if self.tie else self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table.
+
+    Attributes:
+        name: of its files.
+        caption: what it says and how to read its marks.
+        head: titles of the columns; the first column holds the rows' names.
+        rows: the cells.
+        tidy: the same numbers unrounded, one per row, for the CSV file.
+    """
+
+    name: str
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    tidy: DataFrame = field(default_factory=DataFrame)
+
+
+def cells(*texts: str) -> list[Cell]:
+    """A row of plain cells."""
+    return [Cell(text=text) for text in texts]
+
+
+def markdown(grid: Grid) -> str:
+    """The table in GitHub's Markdown, best in bold."""
+    lines = [[_pipe(title) for title in grid.head], ["---"] * len(grid.head)]
+    for row in grid.rows:
+        lines.append([f"**{_pipe(cell.text)}**" if cell.best else _pipe(cell.marked) for cell in row])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _pipe(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def latex(grid: Grid) -> str:
+    """The table in LaTeX, for the package booktabs."""
+    lines = [f"% {grid.caption}", rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\toprule"]
+    lines += [" & ".join(escape(title) for title in grid.head) + r" \\", r"\midrule"]
+    for row in grid.rows:
+        texts = [rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.marked) for cell in row]
+        lines.append(" & ".join(texts) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX shows it."""
+    text = "".join(LATEX.get(letter, letter) for letter in text)
+    return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: f"$^{{{power[0].translate(DIGITS)}}}$", text)

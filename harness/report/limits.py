@@ -1,0 +1,69 @@
+"""Where the numbers come from, and what they do not say."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ebmark import stats
+from ebmark.report import words
+from ebmark.report.frames import Study
+
+
+def provenance(study: Study) -> list[str]:
+    """Trust of timings and values, code versions, machines, and what could not be read."""
+    timings = study.trials[(study.trials["lane"] == "cost") & (study.trials["status"] == "ok")]
+    text = [
+        f"Of {words.counted(len(timings), 'timing')} in the cost lane, {int(timings['trusted'].sum()):,} may be "
+        f"compared; of {words.counted(len(study.curve), 'measured value')}, {int(study.curve['trusted'].sum()):,} "
+        "may be ranked. The others are shown as such and enter no comparison."
+    ]
+    commits = sorted({str(commit) for commit in study.env["commit"].dropna() if commit})
+    dirty = bool((study.env["dirty"].astype(object) == True).any())  # noqa: E712  # the column may hold None
+    known = f"git commit {words.listed(commits)}" if commits else "no git commit is known"
+    text.append(f"Code: {known}{', with uncommitted changes' if dirty else ''}.")
+    codes = study.trials.groupby(["label", "dataset_label", "dim", "lane"], observed=True)["code"].nunique()
+    if (codes > 1).any():
+        text.append(f"{words.counted(int((codes > 1).sum()), 'cell')} mix trials of different code versions.")
+    if len(study.env) > 1:
+        text.append(
+            f"The trials ran in {len(study.env)} environments; wall-clock is comparable within one only."
+        )
+    text += [f"Skipped while reading: {warning}." for warning in study.warnings]
+    if study.orphans:
+        text.append(
+            f"{words.counted(study.orphans, 'measured value')} belong to no stored trial and are left out."
+        )
+    return text
+
+
+def limits(study: Study) -> list[str]:
+    """Fixed warnings, with the facts of this study in them."""
+    low, high = study.seeds
+    seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
+    few = "; with fewer than 3 nothing is ranked" if low < stats.MIN_SEEDS else ""
+    hosts = pd.Series(study.env["host"]).nunique()
+    networks = words.listed(sorted(set(study.trials["network"]) - {""}))
+    text = [
+        f"Few seeds: {seeds} per cell{few}. The intervals are those of a small sample.",
+        f"{words.counted(hosts, 'machine')}: another processor, accelerator or library orders wall-clock anew; "
+        "differences below 15 % are within the drift of one machine from run to run.",
+        f"The network ({networks}) is measured together with the method: where it cannot represent the target, "
+        "every method fails alike.",
+        "Passes are a model of work: one forward of the energy on one point is 1, an input gradient 1 more. They "
+        "leave out noise, optimiser, memory and everything that is not the energy network.",
+        "The likelihood rests on an estimate of log Z without a reverse run. A mode of the model that its sampler "
+        "misses makes log Z too small and the likelihood too high: the error favours the model.",
+        "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data.",
+        "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
+        "a choice, and another one can reverse the order.",
+        "A fitted exponent describes the measured dimensions; no law is identified and nothing is extrapolated "
+        "beyond twice the largest.",
+    ]
+    if study.trials["own_noise"].any():
+        text.append(
+            "On gaussian data the default noise of nce is the truth itself. Those rows carry ‡, are never called "
+            "best, and the comparisons of cost to a target leave them out; another scale of the noise stays in."
+        )
+    if study.trials["budget"].fillna("").str.contains('"seconds"').any():
+        text.append("Some budgets are in seconds: those runs are not reproducible bit for bit.")
+    return text

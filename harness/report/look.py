@@ -1,0 +1,188 @@
+"""How figures look: a colour per method, panels, legends outside the axes, and bytes that repeat."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from ebmark.report.words import number
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
+DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1.5, 2), (1, 1))
+ORDER = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    9,
+    7,
+    5,
+)  # of seaborn's palette: like colours apart, two too faint on white left out
+
+Draw = Callable[..., Figure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files.
+        alt: what it shows, in words.
+        caption: how to read it.
+        draw: ``draw(narrow=...)`` makes it, for a wide page or for a telephone.
+        raster: embed a PNG, for pictures made of pixels.
+    """
+
+    name: str
+    alt: str
+    caption: str
+    draw: Draw
+    raster: bool = False
+
+
+class Look:
+    """Colour by method, marker by label, dash by variant of the method; the same in every figure.
+
+    Args:
+        labels: labels of the methods, in order.
+        methods: the method of each label.
+    """
+
+    def __init__(self, labels: Sequence[str], methods: Sequence[str]) -> None:
+        names = sorted(set(methods))
+        variant = [methods[:i].count(name) for i, name in enumerate(methods)]
+        self._style = {
+            label: {
+                "color": self._palette[names.index(name) % len(self._palette)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "dashes": DASHES[(v + names.index(name) // len(self._palette)) % len(DASHES)],
+            }
+            for i, (label, name, v) in enumerate(zip(labels, methods, variant, strict=True))
+        }
+        self.index = {label: i for i, label in enumerate(labels)}
+
+    @cached_property
+    def _palette(self) -> list[str]:
+        colours = sns.color_palette("colorblind").as_hex()
+        return [colours[i] for i in ORDER]
+
+    def colour(self, label: str) -> str:
+        """The label's colour."""
+        return str(self._style[label]["color"])
+
+    def line(self, label: str, **more: Any) -> dict[str, Any]:
+        """Keywords of ``Axes.plot`` for the label."""
+        return {"linewidth": 1.3, "markersize": 4.5, **self._style[label], **more}
+
+    def mark(self, label: str, **more: Any) -> dict[str, Any]:
+        """Keywords of ``Axes.plot`` for open marks without a line: single or doubtful values."""
+        style = {name: value for name, value in self.line(label).items() if name != "dashes"}
+        return {**style, "linestyle": "none", "fillstyle": "none", **more}
+
+    def handles(self, names: dict[str, str]) -> list[Line2D]:
+        """Entries of a legend: label -> text."""
+        return [Line2D([], [], label=text, **self.line(label)) for label, text in names.items()]
+
+    def dodge(self, label: str, width: float = 0.3) -> float:
+        """A factor on a logarithmic axis that keeps marks of different labels apart."""
+        return float(np.exp(width * (self.index[label] / max(len(self.index) - 1, 1) - 0.5)))
+
+
+@contextmanager
+def theme() -> Iterator[None]:
+    """Seaborn's light grid, small type, text as outlines, and identifiers that do not depend on the run."""
+    rc = {
+        **sns.axes_style("whitegrid"),
+        **{"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5},
+        **{"xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": "0.4", "grid.color": "0.9"},
+        **{"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "path"},
+        **{"svg.hashsalt": "ebmark", "figure.facecolor": "white", "savefig.facecolor": "white"},
+    }
+    with mpl.rc_context(rc):
+        yield
+
+
+def panels(n: int, *, narrow: bool, height: float = 2.7) -> tuple[Figure, list[Axes]]:
+    """A figure with ``n`` panels, two in a row, or one where ``narrow``."""
+    columns = 1 if narrow or n == 1 else 2
+    rows = -(-n // columns)
+    figure = Figure(figsize=(3.9 if narrow else 8.6, height * rows + 0.2), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for unused in axes[n:]:
+        unused.set_visible(False)
+    return figure, axes[:n]
+
+
+def legend(
+    figure: Figure, handles: Sequence[Line2D], *, narrow: bool, title: str = "", wide: int = 4
+) -> None:
+    """A legend below the panels, in ``wide`` columns or fewer."""
+    texts = [str(handle.get_label()).split("\n") for handle in handles]
+    longest = max((len(line) for lines in texts for line in lines), default=0)
+    columns = max(1, min(wide, len(handles), (48 if narrow else 112) // (longest + 6)))
+    rows = -(-len(handles) // columns) * max((len(lines) for lines in texts), default=1)
+    height = 0.165 * (rows + bool(title) + 1)
+    width, before = figure.get_size_inches()
+    figure.set_size_inches(width, before + height)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        title=title or None,
+        frameon=False,
+        handlelength=2.6,
+        columnspacing=1.2,
+    )
+
+
+def log_dims(ax: Axes, dims: Sequence[int]) -> None:
+    """A logarithmic axis of dimensions with a tick at each (at every other where they are many)."""
+    ax.set_xscale("log")
+    step = -(-len(dims) // 8)
+    ax.set_xticks([*dims][::step], [str(d) for d in dims][::step])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("dimension d")
+
+
+def log_axis(axis: Axis, unit: Callable[[float, int], str] = number) -> None:
+    """A logarithmic axis with ticks at powers of ten (1, 2 and 5 times them where it is short)."""
+    lo, hi = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if hi / lo < 100 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, 1)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def cross(ax: Axes, x: float, look: Look, label: str) -> None:
+    """A cross at the top of the panel: a failure at ``x``."""
+    ax.plot(
+        [x], [0.965], "x", color=look.colour(label), transform=ax.get_xaxis_transform(), markersize=6, mew=1.6
+    )
+
+
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes each time."""
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def png(figure: Figure, dpi: int) -> bytes:
+    """The figure as PNG, the same bytes each time."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    return out.getvalue()

@@ -1,0 +1,40 @@
+"""Labels of methods: made unique, sorted, and grouped into families."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+from pandas import DataFrame, Series
+
+
+def variant(trials: DataFrame) -> Series:
+    """What tells apart trials of one method, data set and dimension: the network, or the learning rate."""
+    rates = {text: _rate(text) for text in trials["optimiser"].unique()}
+    parts = {"network": trials["network"], "lr": trials["optimiser"].map(rates)}
+    parts["network_args"] = trials["network_args"].where(trials["network_args"] != "{}", "")
+    suffix = pd.Series("", index=trials.index)
+    cell = [trials[name] for name in ("lane", "method_label", "dataset_label", "dim")]
+    for values in parts.values():
+        several = values.replace("", np.nan).groupby(cell).transform("nunique") > 1
+        suffix = suffix.where(~several | (values == ""), suffix + " · " + values.astype(str))
+    return suffix
+
+
+def _rate(optimiser: str) -> str:
+    rate = (json.loads(optimiser or "{}").get("energy") or {}).get("lr")
+    return "" if rate is None else f"lr={rate:g}"
+
+
+def natural(label: str) -> list[tuple[int, float, str]]:
+    """Sort key that puts k=2 before k=10."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", label)
+    return [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
+
+
+def family(label: str) -> str:
+    """The label without its k: what is one line when k is on the axis."""
+    bare = re.sub(r"(?<![a-z_])k=[^,\]]*,?", "", label)
+    return re.sub(r",\]", "]", bare).replace("[]", "")

@@ -1,0 +1,117 @@
+"""Figures of quality: against work along the run, and the cost to reach a target as d grows."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas import DataFrame
+
+from ebmark import stats
+from ebmark.report import words
+from ebmark.report.cost_figures import by_label, summarised
+from ebmark.report.frames import Study
+from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
+from ebmark.report.targets import GOAL
+
+WORK = {"passes": "passes (F)", "seconds_cost": "steps × measured cost of a step"}
+COST = {"passes": "passes to the target (F)", "seconds": "time to the target"}
+
+
+def curves(study: Study) -> tuple[str, DataFrame]:
+    """The metric of the anytime curves (fisher, else kl) and its trusted positive values per dimension.
+
+    ``turn`` numbers the checkpoints of a run. Of each data set the smallest and the largest d.
+    """
+    rows = study.curve[(study.curve["lane"] == "quality") & study.curve["trusted"]]
+    metric = next((name for name in ("fisher", "kl") if (rows["metric"] == name).any()), "fisher")
+    rows = rows[(rows["metric"] == metric) & (rows["per_dim"] > 0)]
+    dims = rows.groupby("dataset_label")["dim"]
+    rows = rows[(rows["dim"] == dims.transform("min")) | (rows["dim"] == dims.transform("max"))]
+    rows = rows.sort_values(["id", "step"])
+    return metric, rows.assign(turn=rows.groupby("id").cumcount())
+
+
+def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool = False) -> Figure:
+    """Quality per dimension against work, both logarithmic; bands over seeds.
+
+    The band is Student's 95 % interval on the log scale with 3 seeds or more, the range with 2. A cross ends
+    a run that failed. ``rows`` as from ``curves``; cells without a cost of a step have no panel of time.
+    """
+    rows = rows[rows[work].notna()]
+    cells = rows[["dataset_label", "dim"]].drop_duplicates()
+    several = -cells.groupby("dataset_label")["dim"].transform("size")
+    cells = cells.assign(several=several).sort_values(["several", "dataset_label", "dim"])[
+        ["dataset_label", "dim"]
+    ]
+    figure, axes = panels(len(cells), narrow=narrow)
+    for ax, (dataset, d) in zip(axes, cells.itertuples(index=False), strict=True):
+        part = rows[(rows["dataset_label"] == dataset) & (rows["dim"] == d)]
+        for label, run in by_label(part):
+            _band(ax, run, work, label, look)
+        ax.set(xscale="log", yscale="log")
+        log_axis(ax.xaxis, words.seconds if work == "seconds_cost" else words.number)
+        ax.set(title=f"{dataset}, d = {d}", xlabel=WORK[work], ylabel=words.named(metric, per_dim=True))
+    ends = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+        log_axis(ax.yaxis)
+    legend(figure, look.handles({label: label for label, _ in by_label(rows)}), narrow=narrow)
+    return figure
+
+
+def _band(ax: Axes, run: DataFrame, work: str, label: str, look: Look) -> None:
+    mean = summarised(run, "per_dim", ["turn"], log=True)
+    groups = run.groupby("turn")
+    x = np.exp(np.log(run[work]).groupby(run["turn"]).mean())
+    few = (mean["count"] < stats.MIN_SEEDS).to_numpy()
+    lo = np.where(few, groups["per_dim"].min(), mean["lo"])
+    hi = np.where(few, groups["per_dim"].max(), mean["hi"])
+    ax.plot(x, mean["centre"], **look.line(label, markersize=3.5))
+    ax.fill_between(x, lo, hi, color=look.colour(label), alpha=0.13, linewidth=0)
+    ends = run[run["status"] != "ok"].groupby("id").tail(1)
+    ax.plot(ends[work], ends["per_dim"], "x", color=look.colour(label), markersize=6, mew=1.6)
+
+
+def target_cost(reaching: DataFrame, expected: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
+    """Expected cost to reach the target against d, in passes and in time; crosses: not reached.
+
+    Args:
+        reaching: one row per run, from ``targets.runs``.
+        expected: one row per cell, from ``targets.expected``.
+        look: the styles.
+        narrow: one panel in a row.
+    """
+    views = _views(expected)
+    figure, axes = panels(len(views), narrow=narrow)
+    for ax, (goal, dataset, quantity) in zip(axes, views, strict=True):
+        cells = expected[(expected["goal"] == goal) & (expected["dataset_label"] == dataset)]
+        single = reaching[(reaching["goal"] == goal) & (reaching["dataset_label"] == dataset)]
+        _target(ax, cells, single, quantity, look)
+        ax.set(title=f"{dataset}: {goal}", ylabel=COST[quantity])
+        log_dims(ax, sorted(cells["dim"].unique()))
+    legend(figure, look.handles({label: label for label, _ in by_label(expected)}), narrow=narrow)
+    return figure
+
+
+def _views(expected: DataFrame) -> list[tuple[str, str, str]]:
+    """Panels: goal, data set and quantity; sets with one dimension only where no other has more."""
+    sizes = expected.groupby(GOAL)["dim"].nunique()
+    wide = sizes[sizes > 1] if (sizes > 1).any() else sizes
+    known = expected.groupby(GOAL)[list(COST)].count()
+    return [(*key, quantity) for key in wide.index for quantity in COST if known.loc[key, quantity] > 0]
+
+
+def _target(ax: Axes, cells: DataFrame, single: DataFrame, quantity: str, look: Look) -> None:
+    for label, rows in by_label(cells):
+        shown = rows[np.isfinite(rows[quantity])]
+        ax.plot(shown["dim"] * look.dodge(label), shown[quantity], **look.line(label))
+        few = rows.loc[rows["runs"] < stats.MIN_SEEDS, "dim"]
+        alone = single[(single["label"] == label) & single["dim"].isin(few) & single["reached"]]
+        ax.plot(alone["dim"] * look.dodge(label), alone[f"cost_{quantity}"], **look.mark(label))
+        missed = rows[np.isinf(rows[quantity]) & ~rows["dim"].isin(alone["dim"])]
+        for d in missed["dim"]:
+            cross(ax, d * look.dodge(label), look, label)
+    ax.margins(y=0.12)
+    ax.set_yscale("log")
+    log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)

@@ -1,0 +1,109 @@
+"""Figures of samples: densities in the plane beside the truth, and sample quality beside its noise floor."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pandas import DataFrame
+
+from ebmark.report.cost_figures import by_label
+from ebmark.report.frames import Study, finals
+from ebmark.report.look import MARKERS, Look, legend, log_axis, panels
+from ebmark.report.words import named
+
+SAMPLED = ("mmd", "sliced_wasserstein")
+SCALES = {"ratio": "ratio to the floor", "excess": "excess over the floor, in its sd"}
+
+
+def lattices(study: Study) -> DataFrame:
+    """The lattice of one run per label and data set in the plane: the ok run with the smallest seed."""
+    runs = study.quality[(study.quality["status"] == "ok") & (study.quality["dim"] == 2)].sort_values("seed")
+    found = []
+    for (label, dataset), ids in runs.groupby(["label", "dataset_label"], observed=True)["id"]:
+        pictures = (study.samples(id) for id in ids)
+        rows = next((rows for rows in pictures if (rows["what"] == "grid").any()), DataFrame())
+        if len(rows):
+            found.append(rows[rows["what"] == "grid"].assign(label=label, dataset_label=dataset))
+    if not found:
+        return DataFrame(columns=["label", "dataset_label"])
+    rows = pd.concat(found, ignore_index=True)
+    return rows.assign(label=pd.Categorical(rows["label"], categories=study.labels, ordered=True))
+
+
+def densities(rows: DataFrame, *, narrow: bool = False) -> Figure:
+    """The density of one data set, true and fitted, on one colour scale.
+
+    ``rows`` of one data set, from ``lattices``.
+    """
+    fitted = list(by_label(rows))
+    truth = fitted[0][1]
+    pictures = [(label, *_image(part, "log_model")) for label, part in fitted]
+    if truth["log_true"].notna().any():
+        pictures.insert(0, ("truth", *_image(truth, "log_true")))
+    top = max(float(np.nanmax(picture[1])) for picture in pictures[:1])
+    columns = 3 if narrow else 6
+    lines = -(-len(pictures) // columns)
+    figure = Figure(figsize=(3.9 if narrow else 8.6, (1.5 if narrow else 1.6) * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flatten().tolist()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, (title, density, extent) in zip(axes, pictures, strict=False):
+        ax.imshow(density, extent=extent, origin="lower", cmap="mako", vmin=0, vmax=top, interpolation="none")
+        ax.set_title(title, fontsize=8)
+    return figure
+
+
+def _image(rows: DataFrame, column: str) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    x = np.stack(rows["x"].tolist())
+    side = round(len(x) ** 0.5)
+    order = np.lexsort((x[:, 0], x[:, 1]))
+    density = np.exp(rows[column].to_numpy()[order]).reshape(side, -1)
+    return density, (x[:, 0].min(), x[:, 0].max(), x[:, 1].min(), x[:, 1].max())
+
+
+def floors(study: Study) -> DataFrame:
+    """Final sample metrics against their noise floor, the metric between independent true samples.
+
+    ``over`` is the ratio to the floor's mean, or, for a metric whose floor is zero within two of its standard
+    deviations somewhere (unbiased statistics), the excess in standard deviations; ``scale`` says which.
+    """
+    rows = pd.concat([finals(study, metric) for metric in SAMPLED], ignore_index=True)
+    rows = rows[rows["floor_mean"].notna()]
+    zero = (rows["floor_mean"] <= 2 * rows["floor_sd"].fillna(0)).groupby(rows["metric"]).transform("any")
+    ratio = rows["value"] / rows["floor_mean"]
+    excess = (rows["value"] - rows["floor_mean"]) / rows["floor_sd"]
+    return rows.assign(over=ratio.where(~zero, excess), scale=np.where(zero, "excess", "ratio"))
+
+
+def beside_floor(rows: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
+    """Sample metrics over their noise floor: a mark per data set and dimension, the mean over seeds.
+
+    At the grey line the model's samples cannot be told from true ones. ``rows`` as from ``floors``.
+    """
+    metrics = [metric for metric in SAMPLED if (rows["metric"] == metric).any()]
+    labels = [label for label, _ in by_label(rows)]
+    figure, axes = panels(len(metrics), narrow=narrow, height=0.9 + 0.17 * len(labels))
+    shapes = dict(zip(sorted(rows["dataset_label"].unique()), cycle(MARKERS)))
+    for ax, metric in zip(axes, metrics, strict=True):
+        part = rows[rows["metric"] == metric]
+        scale = part["scale"].iloc[0]
+        mean = part.groupby(["label", "dataset_label", "dim"], observed=True)["over"].mean().reset_index()
+        for (label, dataset), marks in mean.groupby(["label", "dataset_label"], observed=True):
+            y = [labels.index(label)] * len(marks)
+            ax.plot(marks["over"], y, shapes[dataset], color=look.colour(label), alpha=0.8, markersize=5)
+        ax.axvline(1 if scale == "ratio" else 0, color="0.5", linewidth=1)
+        ax.set_yticks(range(len(labels)), labels)
+        ax.invert_yaxis()
+        ax.set_xlabel(f"{named(metric)}: {SCALES[scale]}")
+        if scale == "ratio":
+            ax.set_xscale("log")
+            log_axis(ax.xaxis)
+        else:
+            ax.set_xscale("symlog", linthresh=2)
+    handles = [Line2D([], [], ls="none", marker=m, color="0.35", label=name) for name, m in shapes.items()]
+    legend(figure, handles, narrow=narrow)
+    return figure

@@ -1,0 +1,165 @@
+"""Tables of cost and quality."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from pandas import DataFrame, Series
+
+from ebmark import stats
+from ebmark.report import words
+from ebmark.report.cost_figures import PANELS, by_label, fits, usable
+from ebmark.report.frames import Study, finals
+from ebmark.report.grid import Cell, Grid, cells
+
+MARKS = (
+    "Bold: smallest mean; ≈: cannot be told from it, by paired intervals over seeds that hold jointly with "
+    "95 % and are wide for few seeds; *: a signed-rank test tells it from every other (6 seeds or more). "
+)
+ORDER = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
+
+
+def exponents(cost: DataFrame) -> Grid:
+    """Growth of the cost of a step with d, and the cost at the largest d, by label."""
+    fitted, rows, tidy = fits(cost), [], []
+    for label, part in by_label(cost):
+        row = [label]
+        for quantity in PANELS:
+            shown = usable(part, quantity)
+            largest = shown["dim"].max() if len(shown) else 0
+            at = shown.loc[shown["dim"] == largest, quantity]
+            fit = fitted[quantity].get(label)
+            text = words.seconds if quantity == "seconds" else words.work
+            value = float(np.exp(np.log(at).mean())) if len(at) else np.nan
+            row += [words.exponent(fit) if fit else "–", f"{text(value)} (d = {largest})" if len(at) else "–"]
+            if fit:
+                tidy.append({"label": label, "quantity": quantity, **vars(fit), "d": largest, "cost": value})
+        rows.append(cells(*row))
+    head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point"]
+    caption = (
+        "Exponent of d by least squares on the means per dimension, with Student's 95 % interval; "
+        "“local”: fewer than 6 sizes, no more than the slope over the measured range. No law is claimed."
+    )
+    return Grid(name="exponents", caption=caption, head=head, rows=rows, tidy=DataFrame(tidy))
+
+
+def crossovers(cost: DataFrame) -> Grid:
+    """Dimensions at which a method without chains becomes dearer or cheaper than one with them."""
+    chain = sorted(cost.loc[cost["chain"], "label"].unique())
+    rows, tidy = [], []
+    for quantity in PANELS:
+        shown = usable(cost, quantity)
+        logs = shown.assign(log=np.log(shown[quantity]))
+        table = np.exp(logs.pivot_table(index="dim", columns="label", values="log", observed=True))
+        free = [label for label in table.columns if label not in chain]
+        for a, b in product([label for label in chain if label in table.columns], free):
+            at = stats.crossover(table.index.to_numpy(float), table[b].to_numpy(), table[a].to_numpy())
+            if at is None or not np.isfinite(at.hi):
+                continue
+            note = "" if at.measured else " (extrapolated)"
+            text = f"{words.number(at.dim)} [{words.number(at.lo)}, {words.number(at.hi)}]{note}"
+            rows.append(cells(str(b), str(a), PANELS[quantity], text))
+            tidy.append({"label": b, "chain": a, "quantity": quantity, **vars(at)})
+    caption = (
+        "Where the fitted lines of two methods meet, with Fieller's 95 % interval; only up to twice the "
+        "largest measured dimension, and only where the slopes can be told apart."
+    )
+    head = ["method without chains", "method with chains", "cost", "equal at d ="]
+    return Grid(name="crossovers", caption=caption, head=head, rows=rows, tidy=DataFrame(tidy))
+
+
+def quality(study: Study, metric: str, *, per_dim: bool, log: bool) -> Grid:
+    """Methods x (data set, dimension): mean and standard error of the final value of ``metric``."""
+    value = "per_dim" if per_dim else "value"
+    final = finals(study, metric)
+    cell = ["dataset_label", "dim"]
+    columns = final[cell].drop_duplicates().sort_values(cell)
+    trials = study.quality.merge(columns, on=cell)
+    tidy = _tidy(final, value, trials, cell)
+    body = tidy.set_index(["label", *cell])
+    grid = {}
+    for dataset, d in columns.itertuples(index=False):
+        part = final[(final["dataset_label"] == dataset) & (final["dim"] == d)]
+        for label in study.labels:
+            if (label, dataset, d) in body.index:
+                grid[label, dataset, d] = Cell(text=_text(body.loc[(label, dataset, d)]))
+        _mark(grid, part, trials, value, log=log)
+    rows = [
+        [
+            Cell(text=label),
+            *(grid.get((label, *key), Cell(text="not run")) for key in columns.itertuples(index=False)),
+        ]
+        for label in study.labels
+        if any((label, *key) in grid for key in columns.itertuples(index=False))
+    ]
+    head = ["method", *(f"{dataset}, d = {d}" for dataset, d in columns.itertuples(index=False))]
+    return Grid(name=f"quality_{metric}", caption=_quality_caption(study), head=head, rows=rows, tidy=tidy)
+
+
+def _quality_caption(study: Study) -> str:
+    seeds = study.seeds[1]
+    ranks = MARKS if seeds >= stats.MIN_SEEDS else "Fewer than 3 seeds: nothing is ranked. "
+    return (
+        f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
+        "[ ]†: untrusted, never ranked. Failed runs are counted in the cell and never enter a mean. "
+        "‡: the default noise of nce is the truth on gaussian data. mle is an oracle, not a contender."
+    )
+
+
+def _tidy(final: DataFrame, value: str, trials: DataFrame, cell: list[str]) -> DataFrame:
+    keys = ["label", *cell]
+    values = final.groupby(keys, observed=True).agg(
+        mean=(value, "mean"),
+        sd=(value, "std"),
+        n=(value, "count"),
+        trusted=("trusted", "all"),
+        one=("se", "mean"),
+    )
+    scale = (
+        final["dim"].groupby([final[name] for name in keys], observed=True).first()
+        if value == "per_dim"
+        else 1
+    )
+    se = (values["sd"] / np.sqrt(values["n"])).where(values["n"] > 1, values["one"] / scale)
+    counts = trials.groupby([*keys, "status"], observed=True).size().unstack(fill_value=0)
+    other = [name for name in ORDER[1:] if name in counts]
+    flags = trials.groupby(keys, observed=True)[["own_noise", "oracle"]].any()
+    table = flags.join(values[["mean", "n", "trusted"]]).join(se.rename("se")).join(counts[other])
+    return table.fillna({"n": 0, "trusted": False}).reset_index()
+
+
+def _text(row: Series) -> str:
+    failed = [f"{row[name]} {name}" for name in ORDER[1:] if row.get(name, 0)]
+    if not row["n"]:
+        return ", ".join(failed) or "no value"
+    text = words.plus_minus(row["mean"], row["se"])
+    text = text if row["trusted"] else f"[{text}]†"
+    text += "‡" if row["own_noise"] else ""
+    return f"{text} ({', '.join(failed)})" if failed else text
+
+
+def _mark(
+    grid: dict[tuple[str, str, int], Cell], part: DataFrame, trials: DataFrame, value: str, *, log: bool
+) -> None:
+    """Bold and ties of one cell of the study, among the methods none of whose runs failed or is untrusted."""
+    if part.empty:
+        return
+    dataset, d = part["dataset_label"].iloc[0], part["dim"].iloc[0]
+    here = trials[(trials["dataset_label"] == dataset) & (trials["dim"] == d) & ~trials["oracle"]]
+    bad = here.loc[here["status"] != "ok", "label"].unique()
+    rows = part[~part["label"].isin(bad) & ~part["oracle"] & ~part["own_noise"]]
+    table = rows.assign(**{value: rows[value].where(rows["trusted"])}).pivot_table(
+        index="label", columns="seed", values=value, observed=True, dropna=False
+    )
+    table = table.loc[table.notna().any(axis=1)] if len(table) else table
+    if table.empty or (log and not (table.min().min() > 0)):
+        return
+    shared = table.loc[:, table.notna().all()]
+    rank = stats.best_and_ties(shared.to_numpy(), log=log)
+    if rank.best is None:
+        return
+    for i, label in enumerate(shared.index):
+        key = (str(label), dataset, d)
+        star = " *" if rank.star and i == rank.best else ""
+        grid[key] = Cell(text=grid[key].text + star, best=i == rank.best, tie=bool(rank.ties[i]))

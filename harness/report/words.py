@@ -1,0 +1,83 @@
+"""Numbers and lists as text: few digits, units, no false precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ebmark.stats import Exponent
+
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+NAMES = {
+    "fisher": "Fisher divergence",
+    "kl": "KL divergence",
+    "nll": "negative log-likelihood",
+    "mmd": "MMD",
+    "sliced_wasserstein": "sliced Wasserstein distance",
+}
+TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
+
+
+def number(x: float, digits: int = 2) -> str:
+    """``x`` with ``digits`` significant digits; a power of ten below 0.001 and from 100,000 on."""
+    if not math.isfinite(x):
+        return "∞" if x == math.inf else "–"
+    if x == 0:
+        return "0"
+    power = math.floor(math.log10(abs(float(f"{x:.{digits - 1}e}"))))
+    if power < -3 or power >= 5:
+        factor = f"{x / 10.0**power:.{digits - 1}f}"
+        return ("" if factor == "1" else f"{factor} × ") + f"10{str(power).translate(SUPERSCRIPT)}"
+    return f"{round(x, digits - 1 - power):.{max(0, digits - 1 - power)}f}"
+
+
+def work(x: float) -> str:
+    """Passes per point: whole where they are."""
+    return f"{x:,.0f}" if math.isfinite(x) and (abs(x - round(x)) < 1e-9 or x >= 100) else number(x)
+
+
+def seconds(x: float, digits: int = 2) -> str:
+    """A duration in the unit that leaves one to three digits before the point."""
+    if not math.isfinite(x):
+        return number(x)
+    size, unit = max((unit for unit in TIME_UNITS if x >= unit[0]), default=TIME_UNITS[0])
+    return f"{number(x / size, digits)} {unit}"
+
+
+def percent(share: float) -> str:
+    """A share as a whole percentage."""
+    return f"{100 * share:.0f} %" if math.isfinite(share) else "–"
+
+
+def plus_minus(value: float, se: float) -> str:
+    """``value ± se`` with the digits that the standard error (two of them below 3) leaves meaningful."""
+    if not (math.isfinite(se) and se > 0 and math.isfinite(value)):
+        return number(value, 3)
+    places = -math.floor(math.log10(se)) + (se / 10 ** math.floor(math.log10(se)) < 3)
+    if places > 5:
+        return f"{number(value, 3)} ± {number(se, 1)}"
+    return f"{round(value, places):.{max(places, 0)}f} ± {round(se, places):.{max(places, 0)}f}"
+
+
+def exponent(fit: Exponent) -> str:
+    """``d^0.98 [0.95, 1.01]``, with ``local`` below 6 sizes; a dash where nothing could be fitted."""
+    if math.isnan(fit.value):
+        return "–"
+    value, lo, hi = (f"{round(x, 2) + 0.0:.2f}" for x in (fit.value, fit.lo, fit.hi))
+    interval = "" if lo == value == hi else f" [{lo}, {hi}]"
+    return f"d^{value}{interval}{' local' if fit.local else ''}"
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def named(metric: str, *, per_dim: bool = False) -> str:
+    """A metric's name in words."""
+    return NAMES.get(metric, metric) + (" / d" if per_dim else "")
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,0 +1,146 @@
+"""Trials as Ray tasks: a bounded window, records in finish order, a hard deadline for each.
+
+By default Ray is started for this run alone, on loopback, and ended with it. The driver decides about retries and
+deadlines; a task returns its record and never raises. Nothing large goes through the object store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ebmark.env import describe
+from ebmark.execute import Place, execute, lost
+from ebmark.record import Record
+from ebmark.runners import Job
+
+GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
+POLL = 0.5
+# One thread per trial: at benchmark sizes two gain nothing, and side by side they slow each other 5 to 19 times.
+THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Flight:
+    job: Job
+    deadline: float
+
+
+class RayRunner:
+    """Runs trials on a Ray of our own, or on a running cluster.
+
+    Args:
+        address: a cluster to join (``auto`` or ``HOST:PORT``); None starts a Ray for this run alone.
+        jobs: trials side by side; by default one per CPU.
+        gpus: GPUs per trial, used where the cluster has any.
+    """
+
+    def __init__(self, *, address: str | None = None, jobs: int | None = None, gpus: float = 0) -> None:
+        self._private = Path(tempfile.mkdtemp(prefix="ebmark-")) if address is None else None
+        for name, value in THREADS.items():
+            os.environ.setdefault(name, value)
+        if self._private is not None:
+            _private_token(self._private)
+        self._ray = _start(address)
+        resources = self._ray.cluster_resources()
+        self._gpus = gpus if gpus and resources.get("GPU", 0) >= gpus else 0
+        by_gpu = resources.get("GPU", 0) / self._gpus if self._gpus else float("inf")
+        self._slots = max(1, min(jobs or int(resources.get("CPU", 1)), int(min(by_gpu, 1e9))))
+        self._env = describe()
+        options = {"num_cpus": 1, "num_gpus": self._gpus, "max_retries": 0, "retry_exceptions": False}
+        self._task: Any = self._ray.remote(**options)(_run)
+
+    @property
+    def slots(self) -> int:
+        """How many trials run side by side."""
+        return self._slots
+
+    def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
+        """One record per job, in finish order."""
+        place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
+        waiting, flying = deque(jobs), dict[Any, _Flight]()
+        try:
+            while waiting or flying:
+                while waiting and len(flying) < (1 if exclusive else self._slots):
+                    job = waiting.popleft()
+                    limit = float("inf") if job.trial.timeout is None else job.trial.timeout + GRACE
+                    flying[self._task.remote(job, place)] = _Flight(
+                        job=job, deadline=time.monotonic() + limit
+                    )
+                finished, _ = self._ray.wait(list(flying), num_returns=1, timeout=POLL)
+                for ref in finished:
+                    yield self._collect(ref, flying.pop(ref).job, place)
+                yield from self._overdue(flying, place)
+        except KeyboardInterrupt:
+            for ref, flight in flying.items():
+                self._ray.cancel(ref, force=True)
+                yield lost(flight.job.trial, place, flight.job.attempt, "cancelled", "interrupted")
+            raise
+
+    def _collect(self, ref: Any, job: Job, place: Place) -> Record:
+        try:
+            record: Record = self._ray.get(ref)
+        except self._ray.exceptions.OutOfMemoryError:
+            return lost(job.trial, place, job.attempt, "oom", "ended by Ray's memory monitor")
+        except self._ray.exceptions.RayError as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+            return lost(
+                job.trial, place, job.attempt, "crashed", f"the worker died: {type(error).__name__}: {first}"
+            )
+        return record
+
+    def _overdue(self, flying: dict[Any, _Flight], place: Place) -> Iterator[Record]:
+        """Gives up trials that neither finished nor stopped by themselves; their workers are killed."""
+        now = time.monotonic()
+        for ref in [ref for ref, flight in flying.items() if now > flight.deadline]:
+            job = flying.pop(ref).job
+            self._ray.cancel(ref, force=True)
+            reason = f"did not stop within {GRACE:g} s of its deadline of {job.trial.timeout:g} s; its worker was killed"
+            yield lost(job.trial, place, job.attempt, "timeout", reason)
+
+    def close(self) -> None:
+        """Leaves the cluster, or ends the Ray that was started for this run."""
+        self._ray.shutdown()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+
+def _run(job: Job, place: Place) -> Record:
+    return execute(job.trial, place, job.attempt)
+
+
+def _private_token(folder: Path) -> None:
+    """Token authentication for the Ray of this run alone; nothing is written to the user's home."""
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+
+
+def _start(address: str | None) -> Any:
+    """Ray, started or joined, without a word. Its module reads the environment when it is first imported."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    local = {
+        "_node_ip_address": "127.0.0.1",
+        "num_cpus": len(os.sched_getaffinity(0)),
+        "include_dashboard": False,
+    }
+    ray.init(
+        address=address or "local",
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        **({} if address else local),
+    )
+    return ray

@@ -1,0 +1,131 @@
+"""Study files as text: where they are, what TOML they hold, and on which line each key stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ebmark.errors import SpecError, did_you_mean
+
+Key = tuple[str | int, ...]
+_HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#=]+?)\s*\]\]?\s*(?:#.*)?")
+_ENTRY = re.compile(r"""\s*((?:[\w.\s-]|"[^"]*"|'[^']*')+?)\s*=""")
+
+
+class Places:
+    """Where the values of a spec come from, for messages: a line of its file, or an option.
+
+    Args:
+        label: how messages call the file.
+        text: its text. Lines are found by their form; a key inside a multi-line value may be missed, and the
+            place is then that of the table around it.
+    """
+
+    def __init__(self, label: str, text: str) -> None:
+        self._label = _one_line(label)
+        self._places = {key: f"{self._label}, line {number}" for key, number in _lines(text).items()}
+
+    def find(self, key: Key) -> str:
+        """The most exact known place of ``key``."""
+        known = (self._places.get(key[:n]) for n in range(len(key), 0, -1))
+        return next(filter(None, known), self._label)
+
+    def replace(self, key: Key, place: str) -> None:
+        """The value of ``key`` now comes from ``place``, not from the file."""
+        self._places = {at: old for at, old in self._places.items() if at[: len(key)] != key} | {
+            key: _one_line(place)
+        }
+
+    def raise_table(self, name: str) -> None:
+        """The values of the table ``name`` now stand in place of those at the top."""
+        above = {key[1:]: old for key, old in self._places.items() if key[0] == name and len(key) > 1}
+        lists = {key[0] for key in above if len(key) > 1 and isinstance(key[1], int)}
+        self._places = {key: old for key, old in self._places.items() if key[0] not in lists} | above
+
+
+def dotted(key: Key) -> str:
+    """``methods[0].name``."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return _one_line("".join(parts).removeprefix("."))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _lines(text: str) -> dict[Key, int]:
+    """The line, from 1, on which each table and key is first written."""
+    found: dict[Key, int] = {}
+    table: Key = ()
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := _HEADER.fullmatch(line):
+            table = _parts(header[2])
+            if header[1] == "[[":
+                found.setdefault(table, number)
+                table += (sum(key[:-1] == table and isinstance(key[-1], int) for key in found),)
+            found.setdefault(table, number)
+        elif entry := _ENTRY.match(line):
+            found.setdefault(table + _parts(entry[1]), number)
+    return found
+
+
+def _parts(key: str) -> Key:
+    return tuple(part.strip().strip("\"'") for part in key.split("."))
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with ebmark."""
+    files = resources.files("ebmark.studies").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read(study: str | Path) -> tuple[str, str]:
+    """How messages call a study file, given by its path or a shipped study's name, and its text.
+
+    Raises:
+        SpecError: no such study, or it cannot be read.
+    """
+    path, label = str(study), _one_line(str(study))
+    if path in shipped():
+        file = resources.files("ebmark.studies").joinpath(f"{path}.toml")
+        return label, file.read_text(encoding="utf-8")
+    if not (path.endswith(".toml") or "/" in path or os.path.exists(path)):
+        hint = did_you_mean(path, shipped())
+        raise SpecError(f"{path!r}: unknown study{hint}, or a path to a .toml file")
+    try:
+        return label, Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{label}: not a UTF-8 text: byte {error.start} cannot be read") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def parse_toml(label: str, text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        SpecError: it is not TOML.
+    """
+    try:
+        tables = tomllib.loads(text)
+        repr(tables)  # a hexadecimal number may be too long for any message
+    except (ValueError, RecursionError) as error:
+        match = re.fullmatch(r"(.*?) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
+        where, what = (f", line {match[2]}, column {match[3]}", match[1]) if match else ("", str(error))
+        raise SpecError(f"{label}{where}: not TOML: {_one_line(what)}") from error
+    return tables
+
+
+def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``above`` in their places; tables are merged, the rest replaced."""
+    merged = dict(base)
+    for key, value in above.items():
+        below = base.get(key)
+        merge = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = overlay(below or {}, value) if merge else value
+    return merged

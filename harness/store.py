@@ -1,0 +1,212 @@
+"""The results folder: one writer appends, any number of readers read while it does.
+
+An append writes one part per table under one number, ``trials`` last: a row of ``trials`` implies that its
+curve, samples, environment and model are on disk. A part of another table whose number is beyond the newest
+part of ``trials`` belongs to an append that was cut short; the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from ebmark.errors import StoreError
+from ebmark.parts import (
+    one_line_errors,
+    part_number,
+    part_path,
+    part_paths,
+    sync_folder,
+    to_arrow,
+    write_atomic,
+    write_table,
+)
+from ebmark.record import SCHEMA, Record
+from ebmark.tables import (
+    PARTED,
+    Loaded,
+    Tables,
+    done,
+    in_order,
+    kept,
+    latest,
+    load,
+    read,
+    read_model,
+    read_samples,
+    warnings,
+)
+
+__all__ = ["Store", "Tables", "done", "latest", "read", "read_model", "read_samples"]
+
+_FOLDERS = (*PARTED, "samples", "models")
+
+
+class Store:
+    """The one writer of a results folder; a context manager.
+
+    Args:
+        folder: created where absent.
+
+    Raises:
+        StoreError: the folder cannot be written, or another process is writing to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with one_line_errors(folder):
+            for name in _FOLDERS:
+                (folder / name).mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+        try:
+            self._number = self._recover()
+            self._environments = set(load(folder, "env", ["env"]).data["env"].to_pylist())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the next writer in."""
+        os.close(self._lock)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Stores the records, each the newest of its trial: the rows of all or, on an error, of none."""
+        rows = _rows(records, self._environments)
+        parts = {table: to_arrow(table, rows[table]) for table in PARTED if rows[table]}
+        newest = {str(record.trial["id"]): record for record in records}
+        try:
+            for id, record in newest.items():
+                self._write_files(id, record)
+            for table, data in parts.items():
+                write_table(part_path(self.folder / table, self._number), data)
+        except BaseException:
+            with suppress(OSError, StoreError):  # the first error is the one to tell
+                self._number = self._recover()
+            raise
+        self._number += 1
+        self._environments |= {row["env"] for row in rows["env"]}
+        self._remove_outdated(newest)
+
+    def compact(self, order: Sequence[str] = ()) -> tuple[str, ...]:
+        """Rewrites each table into one part without doubles; damaged parts are set aside under a dotted name.
+
+        Args:
+            order: trial ids in the order that the rows shall have; others follow.
+
+        Returns:
+            One line per damaged part.
+
+        Raises:
+            StoreError: the parts cannot be written; nothing is lost then.
+        """
+        loaded = {table: load(self.folder, table) for table in PARTED}
+        tables = kept(loaded)
+        number, self._number = self._number, self._number + 1
+        for table in reversed(PARTED):  # trials first: no part of another table may be beyond its newest
+            data = tables[table] if table == "env" else in_order(tables[table], order)
+            write_table(part_path(self.folder / table, number), data)
+        for table, part in loaded.items():
+            _retire(self.folder / table, part)
+        return warnings(loaded)
+
+    def write_spec(self, text: str) -> None:
+        """Stores the study file beside its results."""
+        write_atomic(self.folder / "spec.toml", text.encode())
+
+    def _write_files(self, id: str, record: Record) -> None:
+        if record.samples:
+            samples = to_arrow("samples", [{**row, "id": id} for row in record.samples])
+            write_table(self.folder / "samples" / f"{id}.parquet", samples)
+        if record.model is not None:
+            write_atomic(self.folder / "models" / f"{id}.safetensors", record.model)
+
+    def _remove_outdated(self, newest: Mapping[str, Record]) -> None:
+        """Files of an earlier attempt must not pass for files of the newest."""
+        with one_line_errors(self.folder):
+            for id, record in newest.items():
+                if not record.samples:
+                    (self.folder / "samples" / f"{id}.parquet").unlink(missing_ok=True)
+                if record.model is None:
+                    (self.folder / "models" / f"{id}.safetensors").unlink(missing_ok=True)
+
+    def _recover(self) -> int:
+        """Removes what an append that was cut short left behind; returns the next number."""
+        newest = max((part_number(path) for path in part_paths(self.folder / "trials")), default=-1)
+        with one_line_errors(self.folder):
+            for name in ("", *_FOLDERS):
+                for path in (self.folder / name).glob(".*.tmp"):
+                    path.unlink(missing_ok=True)
+            for table in ("curve", "env"):
+                for path in part_paths(self.folder / table):
+                    if part_number(path) > newest:
+                        path.unlink(missing_ok=True)
+        return newest + 1
+
+
+def _rows(records: Sequence[Record], known: set[Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of an append; id and attempt of a curve are those of its trial."""
+    environments = {record.env["env"]: dict(record.env) for record in records if record.env}
+    return {
+        "trials": [{**record.trial, "schema": SCHEMA} for record in records],
+        "curve": [
+            {**row, "id": record.trial["id"], "attempt": record.trial["attempt"]}
+            for record in records
+            for row in record.curve
+        ],
+        "env": [row for id, row in environments.items() if id not in known],
+    }
+
+
+def _retire(folder: Path, part: Loaded) -> None:
+    """Removes the parts that a compaction has rewritten; what it could not read is kept for the user."""
+    with one_line_errors(folder):
+        for path in part.parts:
+            path.unlink()
+        for path in part.damaged:
+            path.rename(path.with_name(f".damaged-{path.name}"))
+        sync_folder(folder)
+
+
+def _lock(folder: Path) -> int:
+    """A lock that the kernel frees when this process ends, however it ends; its file says who holds it."""
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
+    except BlockingIOError:
+        owner = os.read(descriptor, 1000).decode(errors="replace").strip() or "an unknown process"
+        os.close(descriptor)
+        raise StoreError(
+            f"{folder}: another run is writing here ({owner}); wait for it, or write elsewhere with `-o DIR`"
+        ) from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a run is writing to ``folder`` now."""
+    try:
+        descriptor = os.open(folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

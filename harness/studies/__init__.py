@@ -1,0 +1,1 @@
+"""Shipped studies (TOML) and the uncalibrated cost table."""

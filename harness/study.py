@@ -1,0 +1,87 @@
+"""Reads a study: its file and the command line's options; every error is one line with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ebmark.checker import Checker, placed
+from ebmark.plan import Study, plain_name
+from ebmark.selector import parse
+from ebmark.spec import validate
+from ebmark.specfile import Places, overlay, parse_toml, read, shipped
+
+__all__ = ["Study", "load", "shipped"]
+
+
+def load(
+    study: str | Path,
+    *,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    seeds: int | None = None,
+    steps: int | None = None,
+    timeout: str | None = None,
+    quick: bool = False,
+) -> Study:
+    """A study from a file or a shipped study's name.
+
+    Args:
+        study: a path, or a name of ``shipped()``.
+        methods: selectors that replace the file's methods.
+        datasets: selectors that replace the file's data sets.
+        seeds: their number.
+        steps: replaces the file's limits on training.
+        timeout: of a trial, e.g. ``10m``.
+        quick: lay the table ``[quick]`` over the rest; the name ends in ``-quick``.
+
+    Raises:
+        SpecError: one line on the first thing wrong: where, what, what was given and what is allowed.
+        PluginError: the same for an unknown or broken plug-in.
+    """
+    label, text = read(study)
+    tables, places = parse_toml(label, text), Places(label, text)
+    file = validate(tables, places)
+    overlaid, raised = overlay(tables, file.quick), Places(label, text)
+    raised.raise_table("quick")
+    validate(overlaid, raised)
+    if quick:
+        tables, places = overlaid, raised
+        tables["name"] = f"{tables['name']}-quick"
+    _select(tables, places, "method", methods)
+    _select(tables, places, "dataset", datasets)
+    _set(tables, places, seeds=seeds, steps=steps, timeout=timeout)
+    mentioned = {plain_name(table.name) for table in file.datasets}
+    return Checker(validate(tables, places), places, mentioned).study(text)
+
+
+def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:
+    """Puts selectors in the place of the file's methods or data sets."""
+    if not selectors:
+        return
+    key = f"{option}s"
+    places.replace((key,), f"--{option}")
+    tables[key] = []
+    for i, selector in enumerate(selectors):
+        places.replace((key, i), f"--{option} {selector}")
+        with placed(places, (key, i)):
+            name, settings = parse(selector)
+        tables[key].append({"name": name, **settings})
+
+
+def _set(
+    tables: dict[str, Any], places: Places, *, seeds: int | None, steps: int | None, timeout: str | None
+) -> None:
+    """Puts options in the place of the file's values."""
+    if seeds is not None:
+        places.replace(("seeds",), f"--seeds {seeds}")
+        tables["seeds"] = seeds
+    if steps is not None:
+        places.replace(("budget", "steps"), f"--steps {steps}")
+        limits = ("steps", "passes", "seconds")
+        kept = {key: value for key, value in tables["budget"].items() if key not in limits}
+        tables["budget"] = {**kept, "steps": steps}
+    if timeout is not None:
+        places.replace(("resources", "timeout"), f"--timeout {timeout}")
+        tables["resources"] = {**tables.get("resources", {}), "timeout": timeout}

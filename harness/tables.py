@@ -1,0 +1,166 @@
+"""Reading a results folder: one row per trial, whatever was written when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ebmark.errors import StoreError
+from ebmark.parts import DamagedPartError, part_paths, read_table, to_arrow, to_frame
+
+PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
+_LISTINGS = 10  # parts are listed again when a compaction removes one under the reader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """What a results folder holds: exactly the columns of ``record.TABLES``.
+
+    Attributes:
+        folder: where it was read.
+        trials: one row per trial, its newest attempt.
+        curve: the rows of those attempts, one per (id, step, metric, source).
+        env: one row per environment.
+        warnings: the parts that were skipped, by name, one line each.
+    """
+
+    folder: Path
+    trials: pd.DataFrame
+    curve: pd.DataFrame
+    env: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """All rows of one table as they lie on disk.
+
+    Attributes:
+        data: the rows of ``parts``, in the order in which they were written.
+        parts: the files that could be read.
+        damaged: the files that could not, and why in one line.
+    """
+
+    data: pa.Table
+    parts: tuple[Path, ...]
+    damaged: Mapping[Path, str]
+
+
+def read(folder: Path) -> Tables:
+    """Reads a results folder, also while a run writes to it; a damaged part is skipped and named.
+
+    Raises:
+        StoreError: not a results folder, or written by a newer ebmark.
+    """
+    must_be_results(folder)
+    # Trials first: the curve of every row seen is then on disk.
+    loaded = {table: load(folder, table) for table in reversed(PARTED)}
+    frames = {table: to_frame(data) for table, data in kept(loaded).items()}
+    return Tables(folder=folder, warnings=warnings(loaded), **frames)
+
+
+def read_samples(folder: Path, id: str) -> pd.DataFrame:
+    """The ``samples`` table of one trial, empty where it has none; a damaged file raises ``StoreError``."""
+    try:
+        return to_frame(read_table(folder / "samples" / f"{id}.parquet", "samples"))
+    except FileNotFoundError:
+        return to_frame(to_arrow("samples", []))
+
+
+def read_model(folder: Path, id: str) -> bytes | None:
+    """The fitted parameters of one trial in safetensors format, None where they were not kept."""
+    try:
+        return (folder / "models" / f"{id}.safetensors").read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def done(folder: Path) -> pd.DataFrame:
+    """Columns id, status and attempt, one row per trial; empty where nothing has been written yet."""
+    columns = ["id", "status", "attempt"]
+    if not folder.exists():
+        return to_frame(to_arrow("trials", []).select(columns))
+    must_be_results(folder)
+    return to_frame(_newest(load(folder, "trials", [*columns, "finished"]).data).select(columns))
+
+
+def latest(results: Path) -> Path:
+    """The results folder inside ``results`` that was written to last."""
+    folders = [path for path in results.glob("*") if (path / "trials").is_dir()]
+    if not folders:
+        raise StoreError(f"{results}: no results in it; make some with `ebmark run quickstart`")
+    return max(folders, key=lambda path: ((path / "trials").stat().st_mtime_ns, path.name))
+
+
+def must_be_results(folder: Path) -> None:
+    """Raises a one-line ``StoreError`` for anything but a results folder."""
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    if not (folder / "trials").is_dir():
+        raise StoreError(f"{folder}: not a results folder, it has no folder trials/")
+
+
+def load(folder: Path, table: str, columns: Sequence[str] | None = None) -> Loaded:
+    """All rows of one table, part by part, doubles included."""
+    for _ in range(_LISTINGS):
+        try:
+            return _load_listed(part_paths(folder / table), table, columns)
+        except FileNotFoundError:
+            continue
+    raise StoreError(f"{folder / table}: parts disappear while they are read; try again")
+
+
+def _load_listed(paths: Sequence[Path], table: str, columns: Sequence[str] | None) -> Loaded:
+    nothing = to_arrow(table, [])
+    pieces, damaged = {}, {}
+    for path in paths:
+        try:
+            pieces[path] = read_table(path, table, columns)
+        except DamagedPartError as error:
+            damaged[path] = str(error)
+    data = pa.concat_tables([nothing if columns is None else nothing.select(columns), *pieces.values()])
+    return Loaded(data=data, parts=tuple(pieces), damaged=damaged)
+
+
+def kept(loaded: Mapping[str, Loaded]) -> dict[str, pa.Table]:
+    """The tables without doubles: the newest attempt of every trial, and what belongs to it."""
+    trials = _newest(loaded["trials"].data)
+    curve, env = loaded["curve"].data, loaded["env"].data
+    environments = env.select(["env"]).to_pandas().drop_duplicates()
+    return {"trials": trials, "curve": _curve_of(trials, curve), "env": _take(env, environments.index)}
+
+
+def warnings(loaded: Mapping[str, Loaded]) -> tuple[str, ...]:
+    """One line per damaged part."""
+    return tuple(line for part in loaded.values() for line in part.damaged.values())
+
+
+def in_order(data: pa.Table, ids: Sequence[str]) -> pa.Table:
+    """Rows sorted by the place of their ``id`` in ``ids``, others last; rows of one id keep their order."""
+    place = {id: i for i, id in enumerate(ids)}
+    places = [place.get(id, len(place)) for id in data["id"].to_pylist()]
+    return data.take(pa.array(np.argsort(np.asarray(places, dtype=np.int64), kind="stable")))
+
+
+def _newest(trials: pa.Table) -> pa.Table:
+    keys = trials.select(["id", "attempt", "finished"]).to_pandas()
+    by_age = keys.sort_values(
+        ["attempt", "finished"], na_position="first"
+    )  # stable: of equals the last written
+    return _take(trials, by_age.drop_duplicates("id", keep="last").index.sort_values())
+
+
+def _curve_of(trials: pa.Table, curve: pa.Table) -> pa.Table:
+    attempts = dict(zip(trials["id"].to_pylist(), trials["attempt"].to_pylist(), strict=True))
+    keys = curve.select(["id", "attempt", "step", "metric", "source"]).to_pandas()
+    current = keys[keys["attempt"] == keys["id"].map(attempts)]
+    return _take(curve, current.drop_duplicates(["id", "step", "metric", "source"], keep="last").index)
+
+
+def _take(data: pa.Table, rows: pd.Index) -> pa.Table:
+    return data.take(pa.array(rows.to_numpy(dtype=np.int64)))

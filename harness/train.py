@@ -1,0 +1,193 @@
+"""The training loop: one optimiser step at a time, timed and counted, for any method."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng, State, Step
+from ebmark.trial import Budget, Optimiser
+
+BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do not dominate a cheap step
+
+
+class DivergedError(Exception):
+    """The loss or a parameter is no longer a finite number."""
+
+
+def batches(dataset: Dataset, batch: int, n_train: int | None, train: Tensor, rng: Rng) -> Iterator[Tensor]:
+    """Endless batches ``(batch, d)``: a fresh stream, or shuffled epochs over ``train (n, d)`` where data are finite.
+
+    The last, incomplete batch of an epoch is filled from the next one.
+    """
+    if n_train is None and not isinstance(dataset, RealDataset):
+        while True:
+            yield from dataset.sample(BLOCK * batch, rng).split(batch)
+    order = torch.empty(0, dtype=torch.long, device=train.device)
+    while True:
+        while len(order) < batch:
+            order = torch.cat([order, rng.permutation(len(train))])
+        yield train[order[:batch]]
+        order = order[batch:]
+
+
+def planned_steps(budget: Budget, per_point: Passes) -> float:
+    """Steps after which the budget in steps or passes is used up; infinite for a budget in seconds alone."""
+    steps = math.inf if budget.steps is None else budget.steps
+    if budget.passes is not None:
+        steps = min(steps, max(1, math.floor(budget.passes / (budget.batch * per_point.total))))
+    return steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Player:
+    """Whose parameters a loss steps, and with what."""
+
+    parameters: tuple[nn.Parameter, ...]
+    optimiser: torch.optim.Optimizer
+    lr: float
+
+
+class Training:
+    """One run of a method on an energy: ``step`` until ``done``.
+
+    Args:
+        method: with every ``auto`` setting resolved.
+        module: the network, changed in place.
+        data: the training set, or a fixed draw from a stream ``(n, d)``; for ``Method.init`` only.
+        stream: the batches.
+        rng: the stream of the method's own randomness.
+        budget: when it ends.
+        optimiser: for every player, overridden by the method's declarations.
+
+    Attributes:
+        meter: passes and seconds; ``first_call`` holds the first step's seconds, which are in no phase.
+        step_times: seconds of each later step without making its batch.
+        logs: sums of the diagnostics since ``flush_logs``.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        module: nn.Module,
+        data: Tensor,
+        stream: Iterator[Tensor],
+        rng: Rng,
+        budget: Budget,
+        optimiser: Optimiser,
+    ) -> None:
+        self.method, self.module, self.stream, self.rng, self.budget = method, module, stream, rng, budget
+        self.schedule = optimiser.schedule
+        self.state: State = method.init(Energy(module), data, rng.split("init"))
+        self.meter = Meter(data.device)
+        self.energy = Energy(module, self.meter)
+        self.players = _players(method, module, self.state, optimiser)
+        self.steps = 0
+        self.total_steps = planned_steps(budget, method.passes(data.shape[-1]))
+        self.first_call = 0.0
+        self.step_times: list[float] = []
+        self._logs: dict[str, tuple[Tensor, int]] = {}
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is used up: 1 when the run is over."""
+        progress = self.steps / self.total_steps
+        if self.budget.seconds is not None:
+            progress = max(progress, self.meter.training_seconds / self.budget.seconds)
+        return min(progress, 1.0)
+
+    @property
+    def done(self) -> bool:
+        """Whether the budget is used up."""
+        return self.progress >= 1
+
+    def step(self) -> None:
+        """One update of every player that the method's loss names.
+
+        Raises:
+            DivergedError: a loss is not finite.
+        """
+        for player in self.players.values():
+            factor = 0.5 * (1 + math.cos(math.pi * self.progress)) if self.schedule == "cosine" else 1.0
+            for group in player.optimiser.param_groups:
+                group["lr"] = player.lr * factor
+        with self.meter.phase("data"):
+            x = next(self.stream)
+        before = self.meter.training_seconds
+        with self.meter.phase("loss"):
+            out = self.method.loss(self.energy, x, self.state, self.rng)
+            step = out if isinstance(out, Step) else Step(losses={"energy": out}, state=self.state)
+        self._descend(step)
+        self.state = step.state
+        self.steps += 1
+        self._log({"loss": sum(step.losses.values()), **step.logs})
+        if self.steps == 1:
+            self.first_call = self.meter.training_seconds
+            self.meter.restart_clock()
+        else:
+            self.step_times.append(self.meter.training_seconds - before)
+
+    def _descend(self, step: Step) -> None:
+        for name, loss in step.losses.items():
+            if not torch.isfinite(loss).all():
+                raise DivergedError(f"the loss of {name} is {loss.max().item()} at step {self.steps + 1}")
+        with self.meter.phase("backward"):
+            for i, (name, loss) in enumerate(step.losses.items()):
+                parameters = self.players[name].parameters
+                self.players[name].optimiser.zero_grad(set_to_none=True)
+                loss.sum().backward(inputs=parameters, retain_graph=i < len(step.losses) - 1)
+            self.meter.commit()
+        with self.meter.phase("optimiser"):
+            for name in step.losses:
+                self.players[name].optimiser.step()
+
+    def _log(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            total, count = self._logs.get(name, (0.0, 0))
+            self._logs[name] = (total + value.detach(), count + 1)
+
+    def flush_logs(self) -> dict[str, float]:
+        """The mean of each diagnostic since the last call."""
+        means = {name: float(total) / count for name, (total, count) in self._logs.items()}
+        self._logs = {}
+        return means
+
+    def step_seconds(self) -> tuple[float, float]:
+        """Median and interquartile range of the seconds per step, the first calls left out; NaN before any."""
+        timed = self.step_times[2:] or self.step_times
+        if len(timed) < 2:
+            return (timed[0] if timed else math.nan), math.nan
+        low, median, high = statistics.quantiles(timed, n=4)
+        return median, high - low
+
+    def check_parameters(self) -> None:
+        """Raises ``DivergedError`` if a parameter is not finite."""
+        for player in self.players.values():
+            if not all(torch.isfinite(p).all() for p in player.parameters):
+                raise DivergedError(f"a parameter is not finite after step {self.steps}")
+
+    def optimiser_settings(self) -> dict[str, dict[str, Any]]:
+        """The settings in use, by player."""
+        return {
+            name: {"lr": player.lr, "betas": list(player.optimiser.defaults["betas"]), "schedule": self.schedule}
+            for name, player in self.players.items()
+        }
+
+
+def _players(method: Method, module: nn.Module, state: State, settings: Optimiser) -> dict[str, Player]:
+    players = {}
+    for name in ("energy", *(name for name in state.params if name != "energy")):
+        own = [*state.params[name].parameters()] if name in state.params else []
+        parameters = tuple([*module.parameters(), *own] if name == "energy" else own)
+        declared = method.players.get(name, {})
+        lr = settings.lr if settings.lr is not None else declared.get("lr", 2e-3)
+        betas = (declared.get("beta1", settings.beta1), declared.get("beta2", settings.beta2))
+        optimiser = torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+        players[name] = Player(parameters=parameters, optimiser=optimiser, lr=lr)
+    return players

@@ -1,0 +1,152 @@
+"""One trial: what its record says when all goes well, and for each way in which it does not."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from ebmark import registry
+from ebmark.api import Rng
+from ebmark.execute import Place, execute
+from ebmark.record import TRIALS
+from ebmark.trial import Budget, Trial
+
+BAD = Path(__file__).parent / "data" / "misbehaving.py"
+HERE = Place(exclusive=True, env={"env": "test"})
+
+
+def trial(method="nce", *, dataset=("gaussian", {}), network=("quadratic", {}), budget=None, **more):
+    settings = more.pop("settings", {})
+    return Trial(
+        **{
+            "seed": 0,
+            "method": registry.ref("method", method, **settings),
+            "dataset": registry.ref("dataset", dataset[0], **dataset[1]),
+            "network": registry.ref("network", network[0], **network[1]),
+            "budget": budget or Budget(steps=20, batch=32),
+            "metrics": tuple(registry.ref("metric", name) for name in more.pop("metrics", ("fisher", "kl"))),
+            **more,
+        }
+    )
+
+
+def test_a_good_trial_is_counted_timed_and_evaluated():
+    record = execute(trial(checkpoints=4), HERE)
+    row = record.trial
+    assert (row["status"], row["reason"], row["steps"]) == ("ok", "", 20)
+    assert set(row) == set(TRIALS)
+    assert row["passes"] == row["executed"] == 6 * 20 * 32
+    assert row["passes_forward"] == 2 * 20 * 32
+    assert row["noise_samples"] == 20 * 32
+    assert row["transitions"] == 0
+    phases = ("data", "sampling", "loss", "backward", "optimiser")
+    assert math.isclose(row["wall"], sum(row[f"wall_{phase}"] for phase in phases))
+    assert row["wall_evaluation"] > 0
+    fisher = [point for point in record.curve if point["metric"] == "fisher"]
+    assert [point["step"] for point in fisher] == sorted({point["step"] for point in fisher})
+    assert (fisher[0]["step"], fisher[-1]["step"]) == (0, 20)
+    assert fisher[-1]["passes"] == row["passes"]
+
+
+def test_the_clock_stops_during_evaluation():
+    """Twenty steps of a method that sleeps: evaluation, however long, is not training."""
+    record = execute(trial(f"{BAD}:sleeps", settings={"seconds": 0.01}, metrics=("fisher", "kl")), HERE)
+    assert 19 * 0.01 <= record.trial["wall"]
+    assert record.trial["wall_evaluation"] not in (0, None)
+    assert record.trial["wall_loss"] / record.trial["wall"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "reason"),
+    [
+        ("explodes", "diverged", "the loss of energy is nan at step 1"),
+        ("raises", "crashed", "RuntimeError: first line"),
+        ("hoards", "oom", "memory"),
+    ],
+)
+def test_a_failure_is_a_row_with_a_reason(method, status, reason):
+    row = execute(trial(f"{BAD}:{method}"), HERE).trial
+    assert row["status"] == status
+    assert reason in row["reason"]
+    assert "\n" not in row["reason"]
+    assert row["steps"] == 0
+    assert bool(row["traceback"]) == (status != "diverged")
+
+
+def test_a_deadline_is_a_timeout_with_the_curve_so_far():
+    record = execute(
+        trial(f"{BAD}:sleeps", settings={"seconds": 0.02}, budget=Budget(steps=10_000), timeout=0.5), HERE
+    )
+    assert record.trial["status"] == "timeout"
+    assert 1 <= record.trial["steps"] < 100
+    assert {point["step"] for point in record.curve} == {0}
+
+
+def test_a_method_declines_with_its_reason():
+    row = execute(trial("sm", network=("mlp", {"activation": "relu"})), HERE).trial
+    assert row["status"] == "skipped"
+    assert "second derivatives" in row["reason"]
+
+
+def test_the_same_trial_gives_the_same_numbers():
+    a, b = (execute(trial("cd", settings={"k": 2}), HERE) for _ in range(2))
+    timing = {name for name, column in TRIALS.items() if column.timing}
+    assert {k: v for k, v in a.trial.items() if k not in timing} == {
+        k: v for k, v in b.trial.items() if k not in timing
+    }
+    assert [(c["metric"], c["value"]) for c in a.curve] == [(c["metric"], c["value"]) for c in b.curve]
+    assert a.model == b.model
+
+
+def test_data_and_weights_do_not_depend_on_the_method():
+    """Comparisons are paired: before the first step every method has the same error."""
+    start = {
+        next(c["value"] for c in execute(trial(name, network=("mlp", {})), HERE).curve if c["metric"] == "fisher")
+        for name in ("nce", "dsm", "cd")
+    }
+    assert len(start) == 1
+
+
+def test_metrics_are_not_part_of_the_id_but_everything_trained_is():
+    base = trial()
+    assert trial(metrics=("kl",), checkpoints=3, timeout=9.0, study="x").id == base.id
+    others = [trial("dsm"), trial(seed=1), trial(budget=Budget(steps=21, batch=32)), trial(lane="cost")]
+    assert len({base.id, *(other.id for other in others)}) == 5
+    assert trial("cd", settings={"k": 1}).id == trial("cd").id
+
+
+def test_a_budget_in_passes_is_kept_to_a_step():
+    row = execute(trial(budget=Budget(passes=10_000, batch=32)), HERE).trial
+    assert row["steps"] == 10_000 // (6 * 32)
+    assert 10_000 - 6 * 32 < row["passes"] <= 10_000
+
+
+def test_the_cost_lane_measures_steps_and_evaluates_nothing():
+    record = execute(trial(lane="cost", budget=Budget(seconds=0.2)), HERE)
+    row = record.trial
+    assert record.curve == ()
+    assert 0 < row["step_seconds"] < 0.2
+    assert row["wall"] >= 0.2
+    # The median step, without its share of making data, explains the clock.
+    assert 0.3 < row["step_seconds"] * row["steps"] / (row["wall"] - row["wall_data"]) < 1.1
+
+
+def test_resolved_settings_are_recorded_and_defaults_are_not_resolved_in_the_id():
+    asked = trial("dsm")
+    row = execute(asked, HERE).trial
+    assert json.loads(asked.method.args)["sigma"] == "auto"
+    assert json.loads(row["resolved"])["sigma"] == pytest.approx(0.05, rel=0.05)  # 0.05 sd of N(0, I)
+    assert json.loads(row["optimiser"])["energy"]["lr"] == 1e-3
+
+
+def test_a_stored_model_gives_the_energy_back():
+    from safetensors.torch import load
+
+    record = execute(trial("nce", network=("mlp", {})), HERE)
+    tensors = load(record.model)
+    data = torch.randn(50, 2)
+    module = registry.make(trial(network=("mlp", {})).network).build(data, Rng.of("any"))
+    module.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+    assert {"params.energy.c", "buffers.mean"} <= set(tensors)
