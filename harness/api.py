@@ -7,7 +7,7 @@ optimiser, the data order, the randomness, the clock and the counters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
@@ -293,6 +293,8 @@ class Evaluation:
         true_pair: ``true_pair(i, n)`` gives two independent true samples ``(n, d)`` and one of the test set's
             size, the i-th of the pairs behind the noise floor; the same for every method.
         rng: the stream of the evaluation, the same for every method.
+        floors: noise floors of this target by metric and sample sizes. They depend on neither model nor seed, so
+            a process keeps them from one trial to the next.
     """
 
     energy: Energy
@@ -302,6 +304,7 @@ class Evaluation:
     samples: Callable[[], Tensor]
     true_pair: Callable[[int, int], tuple[Tensor, Tensor]]
     rng: Rng
+    floors: MutableMapping[tuple[object, ...], tuple[float, float]]
 
 
 class Metric(Plugin):

@@ -8,7 +8,7 @@
     value    = number | true | false | word | "quoted" | 'quoted'
 
 The name may be a file, ``path/my_method.py:name[k=3]``. A list is a grid; a setting that is itself a
-list stands inside one, ``mmd[scales=[[0.5,1,2]]]``, and nothing is nested deeper.
+list stands inside one, ``mine[scales=[[0.5,1,2]]]``, and nothing is nested deeper.
 """
 
 from __future__ import annotations

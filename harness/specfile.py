@@ -37,9 +37,8 @@ class Places:
 
     def replace(self, key: Key, place: str) -> None:
         """The value of ``key`` now comes from ``place``, not from the file."""
-        self._places = {at: old for at, old in self._places.items() if at[: len(key)] != key} | {
-            key: _one_line(place)
-        }
+        kept = {at: old for at, old in self._places.items() if at[: len(key)] != key}
+        self._places = kept | {key: _one_line(place)}
 
     def raise_table(self, name: str) -> None:
         """The values of the table ``name`` now stand in place of those at the top."""

@@ -7,15 +7,14 @@ part of ``trials`` belongs to an append that was cut short; the next writer remo
 
 from __future__ import annotations
 
-import fcntl
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 from ebmark.errors import StoreError
+from ebmark.lock import acquire, is_locked
 from ebmark.parts import (
     one_line_errors,
     part_number,
@@ -62,7 +61,7 @@ class Store:
         with one_line_errors(folder):
             for name in _FOLDERS:
                 (folder / name).mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock = acquire(folder)
         try:
             self._number = self._recover()
             self._environments = set(load(folder, "env", ["env"]).data["env"].to_pylist())
@@ -176,37 +175,3 @@ def _retire(folder: Path, part: Loaded) -> None:
         for path in part.damaged:
             path.rename(path.with_name(f".damaged-{path.name}"))
         sync_folder(folder)
-
-
-def _lock(folder: Path) -> int:
-    """A lock that the kernel frees when this process ends, however it ends; its file says who holds it."""
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-    except BlockingIOError:
-        owner = os.read(descriptor, 1000).decode(errors="replace").strip() or "an unknown process"
-        os.close(descriptor)
-        raise StoreError(
-            f"{folder}: another run is writing here ({owner}); wait for it, or write elsewhere with `-o DIR`"
-        ) from None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a run is writing to ``folder`` now."""
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -81,7 +81,10 @@ def read_model(folder: Path, id: str) -> bytes | None:
 
 
 def done(folder: Path) -> pd.DataFrame:
-    """Columns id, status and attempt, one row per trial; empty where nothing has been written yet."""
+    """Columns id, status and attempt, one row per trial; empty where nothing has been written yet.
+
+    Reads little and so does not see damage in other columns; a compaction does, and sets that part aside.
+    """
     columns = ["id", "status", "attempt"]
     if not folder.exists():
         return to_frame(to_arrow("trials", []).select(columns))

@@ -161,7 +161,7 @@ def test_smc_finds_log_z(target: Target, seed: int) -> None:
 
 
 def test_each_run_is_unbiased() -> None:
-    """Over 64 independent results the mean of Z/Z_true is 1 within four standard errors, and the se's are real."""
+    """Over 64 results the mean of Z/Z_true is 1 within four standard errors, and the claimed errors are real."""
     target = Ring(2)
     data = target.sample(500, stream("data"))
     found = [smc(Energy(target), data, stream("unbiased", i), samples=1) for i in range(64)]
@@ -173,7 +173,7 @@ def test_each_run_is_unbiased() -> None:
 
 
 def test_samples_have_the_models_weights_and_widths() -> None:
-    """Counts per mode and the spread inside a mode match the model's, although the data's weights are others."""
+    """Counts per mode and the spread inside a mode are the model's, although the data have other weights."""
     model = Ring(4)
     other = Ring(4)
     other.weights = other.weights.flip(0)

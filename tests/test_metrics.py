@@ -87,6 +87,7 @@ def evaluation(
             target.sample(n, stream("b", i)),
         ),
         rng=stream("evaluation"),
+        floors={},
     )
 
 
@@ -341,7 +342,7 @@ def test_the_floor_is_that_of_the_sizes_at_hand() -> None:
         sizes.append((len(a), len(b)))
         return float(len(sizes))
 
-    assert floor(at, 700, distance) == (5.5, pytest.approx(np.std(range(10), ddof=1)))
+    assert floor(at, SlicedWasserstein(), 700, distance) == (5.5, pytest.approx(np.std(range(10), ddof=1)))
     assert sizes == [(700, 2000)] * 10
 
 
@@ -354,7 +355,7 @@ def test_at_most_two_thousand_points_of_each() -> None:
         seen.append((len(a), len(b)))
         return 0.0
 
-    against_truth(at, distance, distance)
+    against_truth(at, SlicedWasserstein(), distance, distance)
     assert set(seen) == {(2000, 2000)}
 
 

@@ -99,7 +99,7 @@ def fails(error: type[Exception], *facts: str, kind: str = "method", name: str =
         assert fact in message
 
 
-# ----------------------------------------------------------------------------------------------------- finding
+# ---------------------------------------------------------------------------------------------------- finding
 
 
 @pytest.mark.parametrize("kind", discovery.KINDS)
@@ -173,7 +173,7 @@ def test_a_name_claimed_twice_is_an_error_that_names_both_origins(install):
     assert ref("method", "sm").name == "sm"
 
 
-# ------------------------------------------------------------------------------------------------------- files
+# ------------------------------------------------------------------------------------------------------ files
 
 
 def test_a_file_may_be_named_with_or_without_its_plugin(toy):
@@ -249,7 +249,7 @@ def test_files_that_are_not_there(toy):
     fails(PluginError, "toy.py: 'tyo': unknown method; did you mean 'toy'?", name="toy.py:tyo")
 
 
-# ---------------------------------------------------------------------------------------------------- settings
+# --------------------------------------------------------------------------------------------------- settings
 
 
 def test_equal_settings_give_equal_refs(toy):

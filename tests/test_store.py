@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,8 +47,11 @@ def record(
     )
 
 
-def assert_whole(folder: Path, acknowledged: set[str]) -> None:
-    """No damage, no double, nothing acknowledged is missing, and each row has what it implies."""
+def assert_whole(folder: Path, acknowledged: set[str], prefix: str = "") -> None:
+    """No damage, no double, nothing acknowledged is missing, and each row has what it implies.
+
+    ``prefix`` limits the trials whose files are read.
+    """
     found = store.read(folder)
     assert found.warnings == ()
     assert found.trials["id"].is_unique
@@ -56,6 +60,8 @@ def assert_whole(folder: Path, acknowledged: set[str]) -> None:
     steps = found.curve.groupby("id")["step"].apply(list).to_dict()
     for id, seed in zip(found.trials["id"], found.trials["seed"], strict=True):
         assert steps[id] == [0, 1, 2]
+        if not id.startswith(prefix):
+            continue
         assert store.read_samples(folder, id)["x"][0].tolist() == [seed, 0.5]
         assert store.read_model(folder, id) == id.encode() * 10
     assert set(steps) == set(found.trials["id"])
@@ -65,7 +71,7 @@ def assert_whole(folder: Path, acknowledged: set[str]) -> None:
 
 @pytest.fixture(autouse=True)
 def unsynchronised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a killed process has written is safe with the kernel; the calls of fsync are tested by themselves."""
+    """What a killed process has written is safe with the kernel; the calls of fsync have their own test."""
     monkeypatch.setattr(parts.os, "fsync", lambda descriptor: None)
 
 
@@ -203,7 +209,9 @@ def test_damaged_part_is_named_and_the_others_are_read(folder: Path, damage: str
     assert set(found.curve["id"]) == {"a", "c"}
     (warning,) = found.warnings
     assert str(part) in warning and "\n" not in warning
-    assert store.done(folder)["id"].tolist() == ["a", "c"]
+    with Store(folder) as writer:
+        writer.compact()
+    assert store.done(folder)["id"].tolist() == ["a", "c"], "the trials of that part are to be run again"
 
 
 def test_truncations_and_flipped_bits_are_noticed_or_harmless(folder: Path):
@@ -517,22 +525,22 @@ def zygote():
     process.close()
 
 
+@pytest.mark.slow
 def test_writer_killed_at_random_moments_damages_and_doubles_nothing(
     folder: Path, tmp_path: Path, zygote: Zygote
 ):
     acknowledged = tmp_path / "acknowledged"
     acknowledged.touch()
     rng = random.Random(1)
-    for life in range(50):
+    for life in range(40):
         pid = zygote.start(folder=str(folder), acknowledged=str(acknowledged), name=f"life{life}")
         time.sleep(rng.uniform(0.01, 0.3))
         os.kill(pid, signal.SIGKILL)
         assert zygote.wait() == -signal.SIGKILL
         if (folder / "trials").is_dir():
-            assert_whole(folder, set(acknowledged.read_text().split()))
-    assert len(set(acknowledged.read_text().split())) > 100, (
-        "the writers got something done between the kills"
-    )
+            assert_whole(folder, set(acknowledged.read_text().split()), f"life{life}-")
+    assert_whole(folder, set(acknowledged.read_text().split()))
+    assert len(set(acknowledged.read_text().split())) > 40, "the writers got something done between the kills"
     with Store(folder) as writer:
         writer.compact()
     assert pd.read_parquet(folder / "trials")["id"].is_unique
@@ -585,10 +593,26 @@ def test_second_writer_is_refused_until_the_first_is_killed(folder: Path, tmp_pa
     with pytest.raises(StoreError, match=rf"another run is writing here \(process {pid} on ") as error:
         Store(folder)
     assert "\n" not in str(error.value)
+    assert store.is_locked(folder)
     store.read(folder)  # readers are never refused
     os.kill(pid, signal.SIGKILL)
     zygote.wait()
+    assert not store.is_locked(folder)
     Store(folder).close()
+
+
+def test_asking_whether_it_is_locked_does_not_lock_out_a_writer(folder: Path):
+    assert not store.is_locked(folder)
+    Store(folder).close()
+    stop = threading.Event()
+    asking = threading.Thread(target=lambda: [store.is_locked(folder) for _ in iter(stop.is_set, True)])
+    asking.start()
+    try:
+        for _ in range(50):
+            Store(folder).close()
+    finally:
+        stop.set()
+        asking.join()
 
 
 def test_closed_store_lets_the_next_one_in_and_a_failed_one_too(

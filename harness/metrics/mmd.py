@@ -2,8 +2,8 @@ r"""Maximum mean discrepancy between model samples and held-out points, the unbi
 
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),    k(x, y) = mean over σ of exp(-‖x - y‖²/(2σ²))
 
-The bandwidths σ are half, once and twice the median distance between held-out points: they do not depend on
-the model, and a single one would be blind to errors of width.
+The bandwidths σ are half, once and twice the median distance between true samples: they depend on neither model
+nor seed, and a single one would be blind to errors of width.
 
 Reference: Gretton et al., A kernel two-sample test, JMLR 13, 2012.
 """
@@ -20,24 +20,21 @@ from ebmark.floors import against_truth
 
 MEDIAN_POINTS = 1000  # the median of half a million distances
 CHUNK = 128  # rows of the kernel at a time: what stays in the cache
+SCALES = (0.5, 1.0, 2.0)  # bandwidths in units of the median distance
 
 
 @metric("mmd")
 class MaximumMeanDiscrepancy(Metric):
-    """MMD² by a U-statistic, often a little below zero when model and truth agree, and skewed to the right.
+    """MMD² by a U-statistic, often a little below zero when model and truth agree, and skewed to the right."""
 
-    Attributes:
-        scales: bandwidths in units of the median distance.
-    """
-
-    scales: tuple[float, ...] = (0.5, 1.0, 2.0)
     needs = ("samples",)
 
     def measure(self, at: Evaluation) -> Value:
         """The value with its standard error (see ``mmd2_error``) and its floor."""
-        bandwidths = median_distance(at.test) * torch.tensor(self.scales, dtype=at.test.dtype)
+        truth, _ = at.true_pair(0, MEDIAN_POINTS)
+        bandwidths = median_distance(truth) * torch.tensor(SCALES, dtype=truth.dtype)
         return against_truth(
-            at, lambda a, b: mmd2(a, b, bandwidths), lambda a, b: mmd2_error(a, b, bandwidths)
+            at, self, lambda a, b: mmd2(a, b, bandwidths), lambda a, b: mmd2_error(a, b, bandwidths)
         )
 
 

@@ -3,7 +3,7 @@ r"""Sliced 2-Wasserstein distance between model samples and held-out points.
     SW₂ = √( mean over directions θ of W₂²(θ'x, θ'y) )
 
 In one dimension W₂² is the mean squared difference of the quantile functions. The directions are the same for
-every method.
+every method and seed.
 
 Reference: Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, JMIV 51(1), 2015.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ebmark.api import Evaluation, Metric, Value, metric
+from ebmark.api import Evaluation, Metric, Rng, Value, metric
 from ebmark.floors import against_truth, block_jackknife
 
 
@@ -30,13 +30,15 @@ class SlicedWasserstein(Metric):
 
     def measure(self, at: Evaluation) -> Value:
         """The value with its jackknife standard error over ten blocks and its floor."""
-        θ = at.rng.split("sliced_wasserstein").normal((at.test.shape[-1], self.directions))
-        θ = (θ / θ.norm(dim=0)).to(at.test.dtype)
+        d = at.test.shape[-1]
+        rng = Rng.of("sliced_wasserstein", d, device=at.test.device, dtype=at.test.dtype)
+        θ = rng.normal((d, self.directions))
+        θ = θ / θ.norm(dim=0)
 
         def distance(a: Tensor, b: Tensor) -> float:
             return sliced_w2(a, b, θ)
 
-        return against_truth(at, distance, lambda a, b: block_jackknife(distance, a, b))
+        return against_truth(at, self, distance, lambda a, b: block_jackknife(distance, a, b))
 
 
 def sliced_w2(a: Tensor, b: Tensor, projections: Tensor) -> float:

@@ -1,59 +1,23 @@
-"""The sections of the report: which sentences, figures and tables stand together, and what is missing."""
+"""The report put together, and the sections on data, failures and trust."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from pandas import DataFrame
 
-from ebmark import stats
-from ebmark.report import (
-    cost_figures,
-    facts,
-    limits,
-    quality_figures,
-    sample_figures,
-    status_tables,
-    tables,
-    target_tables,
-    targets,
-    words,
-)
-from ebmark.report.frames import Study, finals
-from ebmark.report.grid import Grid
+from ebmark.report import cost_sections, facts, limits, sample_figures, status_tables, targets
+from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A heading with its sentences, figures and tables; ``code`` is shown as it is."""
-
-    anchor: str
-    title: str
-    text: Sequence[str] = ()
-    pictures: Sequence[Picture] = ()
-    grids: Sequence[Grid] = ()
-    code: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The whole page: the answer, the figure of the first screen, and the sections."""
-
-    title: str
-    answer: Sequence[tuple[str, str]]
-    headline: Picture | None
-    sections: Sequence[Section]
+from ebmark.report.section import Report, Section
 
 
 def report(study: Study, look: Look) -> Report:
     """Everything the page shows."""
     runs = targets.runs(study)
     expected = targets.expected(runs) if len(runs) else DataFrame()
-    target, cost = _target(study, runs, expected, look), _cost(study, look)
+    target, cost = cost_sections.target(study, runs, expected, look), cost_sections.cost(study, look)
     answer = [
         ("Cost of a step", facts.growth(study)),
         ("Sampling", facts.sampling(study)),
@@ -62,10 +26,10 @@ def report(study: Study, look: Look) -> Report:
     first = [*target.pictures, *cost.pictures]
     sections = [
         cost,
-        _share(study, look),
-        _curves(study, look),
+        cost_sections.share(study, look),
+        cost_sections.curves(study, look),
         target,
-        _quality(study),
+        cost_sections.quality(study),
         _real(study),
         _statuses(study),
         _densities(study),
@@ -74,111 +38,6 @@ def report(study: Study, look: Look) -> Report:
         Section(anchor="limits", title="What the numbers do not say", text=limits.limits(study)),
     ]
     return Report(title=study.title, answer=answer, headline=first[0] if first else None, sections=sections)
-
-
-def _cost(study: Study, look: Look) -> Section:
-    title, cost = "What a step costs as the dimension grows", study.cost
-    if cost["passes"].notna().sum() == 0:
-        return Section(anchor="cost", title=title, text=["No run finished from which a cost could be read."])
-    text = []
-    if study.trials["lane"].eq("cost").sum() == 0:
-        text.append(
-            "The study has no cost lane: passes come from the quality lane, wall-clock is not compared."
-        )
-    elif cost_figures.usable(cost, "seconds").empty:
-        text.append(
-            "No timing of the cost lane is trusted: open marks, no exponents. On an idle machine, "
-            "`ebmark run SPEC --rerun all` measures again; `ebmark doctor` says what disturbs."
-        )
-    seen = f"{cost['dataset_label'].iloc[0]}, network {cost['network'].iloc[0]}"
-    figure = Picture(
-        name="step_cost",
-        alt=f"Cost of a training step against the dimension, log-log, on {seen}. {facts.growth(study)}",
-        caption=f"On {seen}. Geometric means with t intervals; marks of different methods are moved apart "
-        "sideways. Crosses at the top: no run was ok there. Open: timings that are not trusted.",
-        draw=partial(cost_figures.step_cost, cost, look),
-    )
-    grids = [tables.exponents(cost), tables.crossovers(cost)]
-    return Section(
-        anchor="cost", title=title, text=text, pictures=[figure], grids=[g for g in grids if g.rows]
-    )
-
-
-def _share(study: Study, look: Look) -> Section:
-    title, text = "How much of a step is sampling", [facts.sampling(study), facts.drift(study)]
-    rows = cost_figures.chains(study.cost)
-    if rows.empty:
-        return Section(anchor="sampling", title=title, text=text[:1])
-    figure = Picture(
-        name="sampling_share",
-        alt=f"Share of the training time inside samplers, against k and against d. {text[0]}",
-        caption="Seconds inside samplers over all seconds of training. The grey line is one half.",
-        draw=partial(cost_figures.sampling_share, study.cost, look),
-    )
-    return Section(anchor="sampling", title=title, text=[line for line in text if line], pictures=[figure])
-
-
-def _curves(study: Study, look: Look) -> Section:
-    title = "Quality along the run"
-    metric, rows = quality_figures.curves(study)
-    if rows.empty:
-        none = "No trusted Fisher or KL divergence was measured along a run."
-        return Section(anchor="quality", title=title, text=[none])
-    few = study.seeds[0] < stats.MIN_SEEDS
-    band = "Bands: Student's 95 % interval over seeds (log scale)" + (
-        ", the range below 3 seeds" if few else ""
-    )
-    pictures = []
-    for work, text in quality_figures.WORK.items():
-        if rows[work].notna().any():
-            draw = partial(quality_figures.anytime, rows, metric, work, look)
-            alt = f"{words.named(metric, per_dim=True)} against {text}, per data set, smallest and largest d."
-            caption = f"{band}. A cross ends a run that failed."
-            pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
-    untimed = sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique())
-    note = (
-        f"No trusted cost of a step for cells of {words.listed(untimed)}: not shown in time."
-        if untimed
-        else ""
-    )
-    lead = "Time is the number of steps times the cost of a step measured alone, never the clock of a packed run."
-    return Section(anchor="quality", title=title, text=[lead, *filter(None, [note])], pictures=pictures)
-
-
-def _target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Section:
-    title = "What it costs to reach a quality"
-    if expected.empty:
-        text = "No target in the study, or its metric was never taken. A `[[target]]` table in the study sets one."
-        return Section(anchor="target", title=title, text=[text])
-    figure = Picture(
-        name="target_cost",
-        alt=f"Expected cost to reach the target against the dimension. {facts.reaching(runs, expected)}",
-        caption="Expected cost: that of all runs over the number that reached the target. Read at the first "
-        "checkpoint at or below it, so an upper bound. Crosses: too few seeds reached it. With fewer than 3 "
-        "seeds: one open mark per run that did, and no claim.",
-        draw=partial(quality_figures.target_cost, runs, expected, look),
-    )
-    grids = [
-        target_tables.reached(expected, quantity)
-        for quantity in targets.QUANTITIES
-        if expected[quantity].notna().any()
-    ]
-    growth = target_tables.growth(targets.exponents(expected))
-    grids += [growth] if growth.rows else []
-    return Section(anchor="target", title=title, text=[], pictures=[figure], grids=grids)
-
-
-def _quality(study: Study) -> Section:
-    title, grids = "Quality reached", []
-    for metric, per_dim, log in (("fisher", True, True), ("kl", False, False), ("nll", False, False)):
-        if len(finals(study, metric)):
-            grids.append(tables.quality(study, metric, per_dim=per_dim, log=log))
-            if per_dim:
-                grids.append(target_tables.summary(study, metric))
-    text = [] if grids else ["No run finished with a Fisher divergence, KL divergence or likelihood."]
-    if grids and study.seeds[1] < stats.MIN_SEEDS:
-        text = [f"With {words.counted(study.seeds[1], 'seed')} per cell nothing is ranked."]
-    return Section(anchor="reached", title=title, text=text, grids=grids)
 
 
 def _real(study: Study) -> Section:

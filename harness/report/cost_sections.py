@@ -1,0 +1,121 @@
+"""The sections on cost and quality: which sentences, figures and tables stand together, and what is missing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pandas import DataFrame
+
+from ebmark import stats
+from ebmark.report import cost_figures, facts, quality_figures, tables, target_tables, targets, words
+from ebmark.report.frames import Study, finals
+from ebmark.report.look import Look, Picture
+from ebmark.report.section import Section
+
+
+def cost(study: Study, look: Look) -> Section:
+    """Figure and exponents of the cost of a step."""
+    title, cost = "What a step costs as the dimension grows", study.cost
+    if cost["passes"].notna().sum() == 0:
+        return Section(anchor="cost", title=title, text=["No run finished from which a cost could be read."])
+    text = []
+    if study.trials["lane"].eq("cost").sum() == 0:
+        text.append("No cost lane: passes come from the quality lane, and wall-clock is not compared.")
+    elif cost_figures.usable(cost, "seconds").empty:
+        text.append(
+            "No timing of the cost lane is trusted: open marks, no exponents. `ebmark doctor` "
+            "says what disturbs; on an idle machine `ebmark run SPEC --rerun all` measures again."
+        )
+    seen = f"{cost['dataset_label'].iloc[0]}, network {cost['network'].iloc[0]}"
+    figure = Picture(
+        name="step_cost",
+        alt=f"Cost of a training step against the dimension, log-log, on {seen}. {facts.growth(study)}",
+        caption=f"On {seen}. Geometric means with t intervals; marks of different methods are moved apart "
+        "sideways. Crosses at the top: no run was ok there. Open: timings that are not trusted.",
+        draw=partial(cost_figures.step_cost, cost, look),
+    )
+    grids = [tables.exponents(cost), tables.crossovers(cost)]
+    return Section(
+        anchor="cost", title=title, text=text, pictures=[figure], grids=[g for g in grids if g.rows]
+    )
+
+
+def share(study: Study, look: Look) -> Section:
+    """How much of a step is sampling."""
+    title, found = "How much of a step is sampling", facts.sampling(study)
+    if cost_figures.chains(study.cost).empty:
+        return Section(anchor="sampling", title=title, text=[found])
+    figure = Picture(
+        name="sampling_share",
+        alt=f"Share of the training time inside samplers, against k and against d. {found}",
+        caption="Seconds inside samplers over all seconds of training. The grey line is one half.",
+        draw=partial(cost_figures.sampling_share, study.cost, look),
+    )
+    return Section(anchor="sampling", title=title, text=[facts.drift(study)], pictures=[figure])
+
+
+def curves(study: Study, look: Look) -> Section:
+    """Quality against passes and against time."""
+    title = "Quality along the run"
+    metric, rows = quality_figures.curves(study)
+    if rows.empty:
+        none = "No trusted Fisher or KL divergence was measured along a run."
+        return Section(anchor="quality", title=title, text=[none])
+    few = study.seeds[0] < stats.MIN_SEEDS
+    band = "Bands: Student's 95 % interval over seeds (log scale)" + (
+        ", the range below 3 seeds" if few else ""
+    )
+    pictures = []
+    for work, text in quality_figures.WORK.items():
+        if rows[work].notna().any():
+            draw = partial(quality_figures.anytime, rows, metric, work, look)
+            alt = f"{words.named(metric, per_dim=True)} against {text}, per data set, smallest and largest d."
+            caption = f"{band}. A cross ends a run that failed."
+            pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
+    untimed = sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique())
+    note = (
+        f"No trusted cost of a step for cells of {words.listed(untimed)}: not shown in time."
+        if untimed
+        else ""
+    )
+    lead = "Time is the number of steps times the cost of a step measured alone, never the clock of a packed run."
+    return Section(anchor="quality", title=title, text=[lead, *filter(None, [note])], pictures=pictures)
+
+
+def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Section:
+    """What it costs to reach the study's targets."""
+    title = "What it costs to reach a quality"
+    if expected.empty:
+        text = ["No target in the study, or its metric was never taken; a [[target]] table in it sets one."]
+        return Section(anchor="target", title=title, text=text)
+    figure = Picture(
+        name="target_cost",
+        alt=f"Expected cost to reach the target against the dimension. {facts.reaching(runs, expected)}",
+        caption="Expected cost: that of all runs over the number that reached the target. Read at the first "
+        "checkpoint at or below it, so an upper bound. nce with its default noise is not comparable on "
+        "gaussian, where that noise is the truth. Crosses: too few seeds reached it. With fewer than 3 "
+        "seeds: one open mark per run that did, and no claim.",
+        draw=partial(quality_figures.target_cost, runs, expected, look),
+    )
+    grids = [
+        target_tables.reached(expected, quantity)
+        for quantity in targets.QUANTITIES
+        if expected[quantity].notna().any()
+    ]
+    growth = target_tables.growth(targets.exponents(expected))
+    grids += [growth] if growth.rows else []
+    return Section(anchor="target", title=title, pictures=[figure], grids=grids)
+
+
+def quality(study: Study) -> Section:
+    """The tables of what was reached."""
+    title, grids = "Quality reached", []
+    for metric, per_dim, log in (("fisher", True, True), ("kl", False, False), ("nll", False, False)):
+        if len(finals(study, metric)):
+            grids.append(tables.quality(study, metric, per_dim=per_dim, log=log))
+            if per_dim:
+                grids.append(target_tables.summary(study, metric))
+    text = [] if grids else ["No run finished with a Fisher divergence, KL divergence or likelihood."]
+    if grids and study.seeds[1] < stats.MIN_SEEDS:
+        text = [f"With {words.counted(study.seeds[1], 'seed')} per cell nothing is ranked."]
+    return Section(anchor="reached", title=title, text=text, grids=grids)
