@@ -289,7 +289,8 @@ class Evaluation:
     Attributes:
         test: held-out points ``(n, d)``, the same for every method.
         log_z: log Z of the energy with its error, computed once per checkpoint and shared.
-        samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share.
+        samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share; None where
+            the energy is not finite.
         true_pair: ``true_pair(i, n)`` gives two independent true samples ``(n, d)`` and one of the test set's
             size, the i-th of the pairs behind the noise floor; the same for every method.
         rng: the stream of the evaluation, the same for every method.
@@ -301,7 +302,7 @@ class Evaluation:
     dataset: Dataset
     test: Tensor
     log_z: Callable[[], Value]
-    samples: Callable[[], Tensor]
+    samples: Callable[[], Tensor | None]
     true_pair: Callable[[int, int], tuple[Tensor, Tensor]]
     rng: Rng
     floors: MutableMapping[tuple[object, ...], tuple[float, float]]

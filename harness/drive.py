@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
@@ -14,6 +15,7 @@ from typing import TextIO
 import pandas as pd
 
 from ebmark.errors import SpecError
+from ebmark.parts import write_atomic
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
@@ -100,6 +102,7 @@ def drive(
         before = done(folder)
         jobs = missing(trials, before, "all" if only else rerun, stale or set())
         store.write_spec(study.text)
+        write_atomic(folder / "plan.json", json.dumps([trial.id for trial in trials]).encode())
         interrupted = False
         if jobs:
             interrupted = _run(store, jobs, len(trials) - len(jobs), make_runner, out)
@@ -146,7 +149,7 @@ def _run(store: Store, jobs: list[Job], before: int, make_runner: Callable[[], R
 
 
 def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; Ctrl-C takes effect inside the runner only, never while a record is being stored.
+    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while a record is being stored.
 
     The runner then yields a ``cancelled`` record for each trial in flight before it raises ``KeyboardInterrupt``.
     """
@@ -161,7 +164,7 @@ def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
             raise KeyboardInterrupt
         asked = True
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         while True:
             waiting = True
@@ -174,4 +177,5 @@ def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
             asked = False
             yield record
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -89,7 +89,7 @@ class Evaluator:
             dataset=self.dataset,
             test=self.data.test,
             log_z=lambda: estimate().as_value(),
-            samples=lambda: _samples(drawn()),
+            samples=lambda: drawn().samples,
             true_pair=self._true_pair,
             rng=self._rng.split("metrics"),
             floors=_FLOORS[self.trial.dataset],
@@ -186,12 +186,6 @@ def _numbers(value: Value) -> dict[str, Any]:
         "trusted": value.trusted and finite,
         "reasons": value.reasons or ("" if finite else "the value is not finite"),
     }
-
-
-def _samples(estimate: LogZ) -> Tensor:
-    if estimate.samples is None:
-        raise ValueError("no samples: " + ("; ".join(estimate.reasons) or "none were asked for"))
-    return estimate.samples
 
 
 def _lattice(test: Tensor) -> Tensor:

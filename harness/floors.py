@@ -59,13 +59,14 @@ def floor(at: Evaluation, metric: Metric, n: int, distance: TwoSample) -> tuple[
 def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
     """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
 
-    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where log Z is NaN
-    there is no sample and the value is NaN.
+    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where there is no sample
+    the value is NaN.
     """
-    z = at.log_z()
-    if math.isnan(z.value):
-        return Value(value=math.nan, source="smc", trusted=False, reasons=z.reasons)
-    a, b = at.samples()[:MOST], at.test[:MOST]
+    z, samples = at.log_z(), at.samples()
+    if samples is None:
+        reasons = z.reasons or "the sampler met an energy that is not finite"
+        return Value(value=math.nan, source="smc", trusted=False, reasons=reasons)
+    a, b = samples[:MOST], at.test[:MOST]
     mean, sd = floor(at, metric, len(a), distance)
     return Value(
         value=distance(a, b),

@@ -28,9 +28,8 @@ def acquire(folder: Path) -> int:
     try:
         if not _taken(descriptor):
             owner = os.read(descriptor, 1000).decode(errors="replace").strip() or "an unknown process"
-            raise StoreError(
-                f"{folder}: another run is writing here ({owner}); wait for it, or write elsewhere with `-o DIR`"
-            )
+            mend = "wait for it, or write elsewhere with `-o DIR`"
+            raise StoreError(f"{folder}: another run is writing here ({owner}); {mend}")
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
     except BaseException:

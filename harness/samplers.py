@@ -69,7 +69,8 @@ def langevin(
             forward = (y - x + h * g).square().sum(-1)
             backward = (x - y + h * g_y).square().sum(-1)
             log_ratio = E - E_y + (forward - backward) / (4 * h[..., 0])
-            probability = log_ratio.clamp(max=0).exp()
+            # Where the energy is not finite the ratio is NaN: such a move is never accepted.
+            probability = log_ratio.clamp(max=0).exp().nan_to_num(nan=0.0)
             accepted += probability
             if adjust:
                 take = rng.uniform(E.shape) < probability

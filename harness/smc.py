@@ -177,8 +177,8 @@ def _tune(h: Tensor, acceptance: Tensor) -> Tensor:
     Reference: Beskos et al., Optimal tuning of the hybrid Monte Carlo algorithm, Bernoulli 19(5A), 2013.
     """
     quantile = torch.special.ndtri(acceptance.clamp(0.01, 0.99) / 2)
-    change = torch.special.ndtri(torch.full_like(quantile, ACCEPTANCE / 2)) / quantile
-    return h * change.clamp(0.25, 2)
+    target: Tensor = torch.special.ndtri(torch.full_like(quantile, ACCEPTANCE / 2))
+    return h * torch.clamp(target / quantile, 0.25, 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ from ebmark.tables import (
     warnings,
 )
 
-__all__ = ["Store", "Tables", "done", "latest", "read", "read_model", "read_samples"]
+__all__ = ["Store", "Tables", "done", "is_locked", "latest", "read", "read_model", "read_samples"]
 
 _FOLDERS = (*PARTED, "samples", "models")
 

@@ -57,17 +57,24 @@ def load(
 
 
 def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:
-    """Puts selectors in the place of the file's methods or data sets."""
+    """Puts selectors in the place of the file's methods or data sets.
+
+    A data set that the file names too keeps the file's network and number of training points.
+    """
     if not selectors:
         return
     key = f"{option}s"
+    kept = {
+        table["name"]: {name: table[name] for name in ("network", "n_train") if name in table}
+        for table in reversed(tables.get(key, []))
+    }
     places.replace((key,), f"--{option}")
     tables[key] = []
     for i, selector in enumerate(selectors):
         places.replace((key, i), f"--{option} {selector}")
         with placed(places, (key, i)):
             name, settings = parse(selector)
-        tables[key].append({"name": name, **settings})
+        tables[key].append({"name": name, **kept.get(name, {}), **settings})
 
 
 def _set(

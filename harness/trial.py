@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ebmark.errors import SpecError
@@ -93,7 +94,7 @@ class Trial:
         if self.lane not in LANES:
             raise SpecError(f"lane: {self.lane!r} given; allowed: {', '.join(LANES)}")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits."""
         outside = ("metrics", "checkpoints", "timeout", "study", "pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ SINGLE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 # Ray reads its variables when it is imported, so they stand before any test module is.
 ISOLATED_RAY = {
+    "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only, on every platform
 }
@@ -34,8 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_private] = folder = _short_folder()
     # With this file in its home Ray does not ask the cloud's metadata service where it runs.
     (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
     os.environ.pop("RAY_ADDRESS", None)
-    os.environ.update(ISOLATED_RAY, HOME=str(folder), RAY_TMPDIR=str(folder))
+    os.environ.update(ISOLATED_RAY, HOME=str(folder), RAY_TMPDIR=str(folder), RAY_AUTH_TOKEN_PATH=str(token))
     os.environ.update(dict.fromkeys(SINGLE_THREAD, "1"))
 
 

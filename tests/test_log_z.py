@@ -161,7 +161,7 @@ def test_smc_finds_log_z(target: Target, seed: int) -> None:
 
 
 def test_each_run_is_unbiased() -> None:
-    """Over 64 results the mean of Z/Z_true is 1 within four standard errors, and the claimed errors are real."""
+    """Over 64 results the mean of Z/Z_true is 1 within four standard errors; claimed errors are real."""
     target = Ring(2)
     data = target.sample(500, stream("data"))
     found = [smc(Energy(target), data, stream("unbiased", i), samples=1) for i in range(64)]

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from ebmark.stats import (
     best_and_ties,
     crossover,
@@ -15,7 +17,6 @@ from ebmark.stats import (
     scaling_exponent,
     t_interval,
 )
-from scipy import stats
 
 SIMULATIONS = 4000
 # The share of SIMULATIONS intervals of coverage 0.95 that cover lies within 4 standard errors of it.

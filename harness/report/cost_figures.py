@@ -56,13 +56,14 @@ def step_cost(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
 
     Hollow: timings that are not trusted, without line and exponent. Crosses at the top: no run was ok.
     """
-    figure, axes = panels(2, narrow=narrow, height=3.0)
-    for ax, (quantity, title) in zip(axes, PANELS.items(), strict=True):
+    shown = [quantity for quantity in PANELS if cost[quantity].notna().any()]
+    figure, axes = panels(len(shown), narrow=narrow, height=3.0)
+    for ax, quantity in zip(axes, shown, strict=True):
         _sweep(ax, cost, quantity, look)
         log_dims(ax, sorted(cost["dim"].unique()))
         ax.set_yscale("log")
         log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)
-        ax.set_ylabel(title)
+        ax.set_ylabel(PANELS[quantity])
     fitted = fits(cost)
     names = {
         label: label

@@ -1,4 +1,4 @@
-"""The sections on cost and quality: which sentences, figures and tables stand together, and what is missing."""
+"""The sections on cost and quality: their sentences, figures and tables, and what is missing."""
 
 from __future__ import annotations
 
@@ -61,25 +61,20 @@ def curves(study: Study, look: Look) -> Section:
     if rows.empty:
         none = "No trusted Fisher or KL divergence was measured along a run."
         return Section(anchor="quality", title=title, text=[none])
-    few = study.seeds[0] < stats.MIN_SEEDS
-    band = "Bands: Student's 95 % interval over seeds (log scale)" + (
-        ", the range below 3 seeds" if few else ""
-    )
+    few = ", the range below 3 seeds" if study.seeds[0] < stats.MIN_SEEDS else ""
+    caption = f"Bands: Student's 95 % interval over seeds (log scale){few}. A cross ends a run that failed."
     pictures = []
-    for work, text in quality_figures.WORK.items():
+    for work, axis in quality_figures.WORK.items():
         if rows[work].notna().any():
             draw = partial(quality_figures.anytime, rows, metric, work, look)
-            alt = f"{words.named(metric, per_dim=True)} against {text}, per data set, smallest and largest d."
-            caption = f"{band}. A cross ends a run that failed."
+            alt = f"{words.named(metric, per_dim=True)} against {axis}, per data set, smallest and largest d."
             pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
-    untimed = sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique())
-    note = (
-        f"No trusted cost of a step for cells of {words.listed(untimed)}: not shown in time."
-        if untimed
-        else ""
-    )
-    lead = "Time is the number of steps times the cost of a step measured alone, never the clock of a packed run."
-    return Section(anchor="quality", title=title, text=[lead, *filter(None, [note])], pictures=pictures)
+    text = ["Time is steps times the cost of a step measured alone, never the clock of runs side by side."]
+    if untimed := sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique()):
+        text.append(
+            f"No trusted cost of a step for some cells of {words.listed(untimed)}: not shown in time."
+        )
+    return Section(anchor="quality", title=title, text=text, pictures=pictures)
 
 
 def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Section:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pandas import DataFrame
 
@@ -9,6 +11,7 @@ from ebmark import stats
 from ebmark.report import words
 from ebmark.report.cost_figures import by_label, chains, fits, usable
 from ebmark.report.frames import Study
+from ebmark.report.grid import records
 from ebmark.report.tables import crossovers
 from ebmark.report.targets import GOAL
 
@@ -55,12 +58,11 @@ def _steepest(cost: DataFrame, quantity: str) -> str:
         return f". In {what} no step grows by more than d^{FLAT}"
     flat = sum(fit.hi < FLAT for fit in known.values())
     text = f". In {what} {label} grows fastest, as {words.exponent(fit)} over {fit.sizes} sizes"
-    met = crossovers(cost).tidy
-    if len(met):
-        met = met[(met["label"] == label) & (met["quantity"] == quantity) & met["measured"]]
-    for at in met.sort_values("dim").tail(1).itertuples():
-        ends = f"[{words.number(at.lo)}, {words.number(at.hi)}]"
-        text += f", and overtakes {at.chain} at d = {words.number(at.dim)} {ends}"
+    met = [at for at in records(crossovers(cost).tidy) if at["label"] == label and at["quantity"] == quantity]
+    met = sorted((at for at in met if at["measured"]), key=lambda at: float(at["dim"]))
+    for at in met[-1:]:
+        ends = f"[{words.number(at['lo'])}, {words.number(at['hi'])}]"
+        text += f", and overtakes {at['chain']} at d = {words.number(at['dim'])} {ends}"
     return f"{text}; the growth stays below d^{FLAT} for {flat} of {len(known)} methods"
 
 
@@ -91,13 +93,15 @@ def sampling(study: Study) -> str:
 def drift(study: Study) -> str:
     """How the share of sampling changes with d."""
     rows = chains(study.cost)
-    if rows["dim"].nunique() < 2:
-        return ""
     table = rows.pivot_table(index="label", columns="dim", values="share", observed=True)
-    first, last = table.columns.min(), table.columns.max()
+    first, last = rows["dim"].min(), rows["dim"].max()
+    if first == last:
+        return f"Timed at d = {first} alone."
     change = 100 * (table[last] - table[first])
-    span = f"{change.min():+.0f} to {change.max():+.0f} percentage points"
-    return f"From d = {first} to d = {last} the share changes by {span}, depending on the method."
+    span = f"{change.min():+.0f} to {change.max():+.0f} percentage points, depending on the method"
+    if change.abs().max() < 1:
+        span = "less than one percentage point"
+    return f"From d = {first} to d = {last} the share changes by {span}."
 
 
 def _against_free(study: Study) -> str:
@@ -135,21 +139,29 @@ def reaching(runs: DataFrame, expected: DataFrame) -> str:
         share = f"{len(finite)} of {words.counted(len(fair), 'cell')}"
         return f"The target was reached by enough seeds in {share}, nowhere both with and without chains."
     sizes = both.groupby(GOAL)["dim"].transform("nunique")
-    goal, dataset, d = both.assign(sizes=sizes).sort_values(["sizes", "dim"]).iloc[-1][[*GOAL, "dim"]]
-    here = finite[(finite["goal"] == goal) & (finite["dataset_label"] == dataset) & (finite["dim"] == d)]
-    best = here.sort_values("passes", kind="stable").drop_duplicates("chain").set_index("chain")
-    kinds_cost = [f"{best.loc[k, 'label']} at {words.number(best.loc[k, 'passes'])} F" for k in (True, False)]
-    text = f"To reach {goal} on {dataset} at d = {d} the cheapest with chains is {kinds_cost[0]}, "
-    text += f"without them {kinds_cost[1]}: "
-    return _sentence(text + _ratio(runs, goal, dataset, d, best) + _everywhere(finite, both))
+    where = records(both.assign(sizes=sizes).sort_values(["sizes", "dim"])[[*GOAL, "dim"]])[-1]
+    best = [_cheapest(finite[finite["chain"] == kind], where) for kind in (True, False)]
+    named = [f"{one['label']} at {words.number(one['passes'])} F" for one in best]
+    text = f"To reach {where['goal']} on {where['dataset_label']} at d = {where['dim']} the cheapest with "
+    text += f"chains is {named[0]}, without them {named[1]}: {_ratio(runs, where, best)}"
+    return _sentence(text + _everywhere(finite, both))
 
 
-def _ratio(runs: DataFrame, goal: str, dataset: str, d: int, best: DataFrame) -> str:
-    """Paired ratio of the two costs with its interval, where every run of both reached the target."""
-    ratio = best.loc[True, "passes"] / best.loc[False, "passes"]
-    text = f"a ratio of {words.number(ratio)}"
-    here = runs[(runs["goal"] == goal) & (runs["dataset_label"] == dataset) & (runs["dim"] == d)]
-    pair = [here[here["label"] == best.loc[kind, "label"]].set_index("seed") for kind in (True, False)]
+def _at(rows: DataFrame, where: dict[str, Any]) -> DataFrame:
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    return rows
+
+
+def _cheapest(finite: DataFrame, where: dict[str, Any]) -> dict[str, Any]:
+    return records(_at(finite, where).sort_values("passes", kind="stable"))[0]
+
+
+def _ratio(runs: DataFrame, where: dict[str, Any], best: list[dict[str, Any]]) -> str:
+    """Ratio of the two costs; paired with its interval where every run of both reached the target."""
+    text = f"a ratio of {words.number(best[0]['passes'] / best[1]['passes'])}"
+    here = _at(runs, where)
+    pair = [here[here["label"] == one["label"]].set_index("seed") for one in best]
     if not all(side["reached"].all() for side in pair):
         return f"{text}, failures charged"
     quotient = (pair[0]["cost_passes"] / pair[1]["cost_passes"]).dropna()

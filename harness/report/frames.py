@@ -169,8 +169,8 @@ def _trials(raw: DataFrame) -> DataFrame:
 def _step_seconds(trials: DataFrame) -> DataFrame:
     """Geometric mean of the trusted seconds per step of each cell, as ``step_time``."""
     use = trials[(trials["lane"] == "cost") & (trials["status"] == "ok") & trials["trusted"]]
-    mean = np.exp(np.log(use["step_seconds"]).groupby([use[name] for name in CELL]).mean())
-    return mean.rename("step_time").reset_index()
+    logs = use.assign(step_time=np.log(use["step_seconds"])).groupby(CELL)[["step_time"]].mean().reset_index()
+    return logs.assign(step_time=np.exp(logs["step_time"].to_numpy(float)))
 
 
 def _cost(trials: DataFrame) -> DataFrame:
@@ -181,9 +181,9 @@ def _cost(trials: DataFrame) -> DataFrame:
     """
     lane = "cost" if (trials["lane"] == "cost").any() else "quality"
     rows = trials[trials["lane"] == lane]
-    dims = rows.groupby(["dataset_label", "network"])["dim"].nunique()
-    best = dims.sort_values(ascending=False, kind="stable").index[0]
-    rows = rows[(rows["dataset_label"] == best[0]) & (rows["network"] == best[1])]
+    dims = rows.groupby(["dataset_label", "network"])["dim"].nunique().reset_index()
+    best = dims.sort_values("dim", ascending=False, kind="stable").iloc[:1]
+    rows = rows.merge(best[["dataset_label", "network"]], on=["dataset_label", "network"])
     timed = rows["status"] == "ok"
     return rows.assign(
         seconds=rows["step_seconds"].where(timed & (lane == "cost")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pandas import DataFrame
 
@@ -37,6 +38,7 @@ class Grid:
 
     Attributes:
         name: of its files.
+        title: what it shows, in a few words.
         caption: what it says and how to read its marks.
         head: titles of the columns; the first column holds the rows' names.
         rows: the cells.
@@ -44,10 +46,16 @@ class Grid:
     """
 
     name: str
+    title: str
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     tidy: DataFrame = field(default_factory=DataFrame)
+
+
+def records(frame: DataFrame) -> list[dict[str, Any]]:
+    """The rows of a small frame."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def cells(*texts: str) -> list[Cell]:
@@ -69,7 +77,11 @@ def _pipe(text: str) -> str:
 
 def latex(grid: Grid) -> str:
     """The table in LaTeX, for the package booktabs."""
-    lines = [f"% {grid.caption}", rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}", r"\toprule"]
+    lines = [
+        f"% {grid.title}. {grid.caption}",
+        rf"\begin{{tabular}}{{l{'r' * (len(grid.head) - 1)}}}",
+        r"\toprule",
+    ]
     lines += [" & ".join(escape(title) for title in grid.head) + r" \\", r"\midrule"]
     for row in grid.rows:
         texts = [rf"\textbf{{{escape(cell.text)}}}" if cell.best else escape(cell.marked) for cell in row]

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from ebmark import stats
 from ebmark.report import words
 from ebmark.report.frames import Study
+
+FIXED = (
+    "Passes are a model of work: one forward of the energy on one point is 1, an input gradient 1 more. "
+    "They leave out noise, optimiser, memory and everything that is not the energy network.",
+    "The likelihood rests on an estimate of log Z without a reverse run. A mode of the model that its "
+    "sampler misses makes log Z too small and the likelihood too high: the error favours the model.",
+    "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data.",
+    "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
+    "a choice, and another one can reverse the order.",
+    "A fitted exponent describes the measured dimensions; no law is identified, and nothing is extrapolated "
+    "beyond twice the largest.",
+)
+OWN_NOISE = (
+    "On gaussian data the default noise of nce is the truth itself. Those rows carry ‡, are never called "
+    "best, and are left out where costs to a target are compared; another scale of the noise stays in."
+)
 
 
 def provenance(study: Study) -> list[str]:
     """Trust of timings and values, code versions, machines, and what could not be read."""
     timings = study.trials[(study.trials["lane"] == "cost") & (study.trials["status"] == "ok")]
+    values = study.curve["trusted"]
     text = [
-        f"Of {words.counted(len(timings), 'timing')} in the cost lane, {int(timings['trusted'].sum()):,} may be "
-        f"compared; of {words.counted(len(study.curve), 'measured value')}, {int(study.curve['trusted'].sum()):,} "
-        "may be ranked. The others are shown as such and enter no comparison."
+        f"Of {words.counted(len(timings), 'timing')} in the cost lane, {int(timings['trusted'].sum()):,} may "
+        f"be compared; of {words.counted(len(values), 'measured value')}, {int(values.sum()):,} may be "
+        "ranked. The others are shown as such and enter no comparison."
     ]
     commits = sorted({str(commit) for commit in study.env["commit"].dropna() if commit})
     dirty = bool((study.env["dirty"].astype(object) == True).any())  # noqa: E712  # the column may hold None
@@ -41,29 +56,18 @@ def limits(study: Study) -> list[str]:
     low, high = study.seeds
     seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
     few = "; with fewer than 3 nothing is ranked" if low < stats.MIN_SEEDS else ""
-    hosts = pd.Series(study.env["host"]).nunique()
+    hosts = words.counted(study.env["host"].nunique(), "machine")
     networks = words.listed(sorted(set(study.trials["network"]) - {""}))
     text = [
         f"Few seeds: {seeds} per cell{few}. The intervals are those of a small sample.",
-        f"{words.counted(hosts, 'machine')}: another processor, accelerator or library orders wall-clock anew; "
-        "differences below 15 % are within the drift of one machine from run to run.",
-        f"The network ({networks}) is measured together with the method: where it cannot represent the target, "
-        "every method fails alike.",
-        "Passes are a model of work: one forward of the energy on one point is 1, an input gradient 1 more. They "
-        "leave out noise, optimiser, memory and everything that is not the energy network.",
-        "The likelihood rests on an estimate of log Z without a reverse run. A mode of the model that its sampler "
-        "misses makes log Z too small and the likelihood too high: the error favours the model.",
-        "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data.",
-        "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
-        "a choice, and another one can reverse the order.",
-        "A fitted exponent describes the measured dimensions; no law is identified and nothing is extrapolated "
-        "beyond twice the largest.",
+        f"{hosts}: another processor, accelerator or library orders wall-clock anew, and one machine drifts "
+        "by up to 15 % from run to run.",
+        f"The network ({networks}) is measured together with the method: where it cannot represent the "
+        "target, every method fails alike.",
+        *FIXED,
     ]
     if study.trials["own_noise"].any():
-        text.append(
-            "On gaussian data the default noise of nce is the truth itself. Those rows carry ‡, are never called "
-            "best, and the comparisons of cost to a target leave them out; another scale of the noise stays in."
-        )
+        text.append(OWN_NOISE)
     if study.trials["budget"].fillna("").str.contains('"seconds"').any():
         text.append("Some budgets are in seconds: those runs are not reproducible bit for bit.")
     return text

@@ -162,6 +162,9 @@ def log_dims(ax: Axes, dims: Sequence[int]) -> None:
 def log_axis(axis: Axis, unit: Callable[[float, int], str] = number) -> None:
     """A logarithmic axis with ticks at powers of ten (1, 2 and 5 times them where it is short)."""
     lo, hi = axis.get_view_interval()
+    if lo <= 0:  # nothing was drawn but crosses
+        lo, hi = 1.0, 10.0
+        axis.set_view_interval(lo, hi, ignore=True)
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if hi / lo < 100 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, 1)))
     axis.set_minor_formatter(NullFormatter())
@@ -172,6 +175,15 @@ def cross(ax: Axes, x: float, look: Look, label: str) -> None:
     ax.plot(
         [x], [0.965], "x", color=look.colour(label), transform=ax.get_xaxis_transform(), markersize=6, mew=1.6
     )
+
+
+def settle(figure: Figure) -> Figure:
+    """The figure with its layout done once; otherwise each file would do it again."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    return figure
 
 
 def svg(figure: Figure) -> bytes:

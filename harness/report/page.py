@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ebmark.report.frames import Tables, load
 from ebmark.report.grid import latex, markdown
-from ebmark.report.look import Look, Picture, png, svg, theme
-from ebmark.report.sections import Report, report
+from ebmark.report.look import Look, Picture, png, settle, svg, theme
+from ebmark.report.section import Report
+from ebmark.report.sections import report
 
 FIGURE_DPI = 150
 EMBED_DPI = 110
@@ -78,15 +79,13 @@ def _pages(page: Report, out: Path) -> list[Path]:
 
 def _embed(picture: Picture, folder: Path) -> dict[str, str]:
     """Writes the files of a figure; its two widths as data addresses for the page."""
-    wide, narrow = picture.draw(), picture.draw(narrow=True)
+    wide, narrow = settle(picture.draw()), settle(picture.draw(narrow=True))
     vector = svg(wide)
     (folder / f"{picture.name}.svg").write_bytes(vector)
     (folder / f"{picture.name}.png").write_bytes(png(wide, FIGURE_DPI))
     if picture.raster:
-        return {
-            "wide": _address(png(wide, EMBED_DPI), "png"),
-            "narrow": _address(png(narrow, EMBED_DPI), "png"),
-        }
+        both = {"wide": wide, "narrow": narrow}
+        return {name: _address(png(figure, EMBED_DPI), "png") for name, figure in both.items()}
     return {"wide": _address(vector, "svg+xml"), "narrow": _address(svg(narrow), "svg+xml")}
 
 

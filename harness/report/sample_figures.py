@@ -23,7 +23,8 @@ def lattices(study: Study) -> DataFrame:
     """The lattice of one run per label and data set in the plane: the ok run with the smallest seed."""
     runs = study.quality[(study.quality["status"] == "ok") & (study.quality["dim"] == 2)].sort_values("seed")
     found = []
-    for (label, dataset), ids in runs.groupby(["label", "dataset_label"], observed=True)["id"]:
+    for key, ids in runs.groupby(["label", "dataset_label"], observed=True)["id"]:
+        label, dataset = map(str, key)
         pictures = (study.samples(id) for id in ids)
         rows = next((rows for rows in pictures if (rows["what"] == "grid").any()), DataFrame())
         if len(rows):
@@ -92,7 +93,8 @@ def beside_floor(rows: DataFrame, look: Look, *, narrow: bool = False) -> Figure
         part = rows[rows["metric"] == metric]
         scale = part["scale"].iloc[0]
         mean = part.groupby(["label", "dataset_label", "dim"], observed=True)["over"].mean().reset_index()
-        for (label, dataset), marks in mean.groupby(["label", "dataset_label"], observed=True):
+        for key, marks in mean.groupby(["label", "dataset_label"], observed=True):
+            label, dataset = map(str, key)
             y = [labels.index(label)] * len(marks)
             ax.plot(marks["over"], y, shapes[dataset], color=look.colour(label), alpha=0.8, markersize=5)
         ax.axvline(1 if scale == "ratio" else 0, color="0.5", linewidth=1)

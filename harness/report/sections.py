@@ -7,7 +7,7 @@ from functools import partial
 
 from pandas import DataFrame
 
-from ebmark.report import cost_sections, facts, limits, sample_figures, status_tables, targets
+from ebmark.report import cost_sections, facts, limits, sample_figures, status_tables, targets, words
 from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
 from ebmark.report.section import Report, Section
@@ -44,8 +44,11 @@ def _real(study: Study) -> Section:
     title, grid = "Real data against a fitted Gaussian", status_tables.real(study)
     if not grid.rows:
         return Section(anchor="real", title=title, text=["No likelihood on real data in these tables."])
-    text = [f"{row[0].text} on {row[1].text}: {row[4].text}." for row in grid.rows]
-    return Section(anchor="real", title=title, text=[" ".join(text)], grids=[grid])
+    text = [
+        f"{data}, {kind}: {words.listed(part['label'].tolist())}."
+        for (data, kind), part in grid.tidy.groupby(["data", "kind"])
+    ]
+    return Section(anchor="real", title=title, text=text, grids=[grid])
 
 
 def _statuses(study: Study) -> Section:

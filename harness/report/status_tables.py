@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
-import pandas as pd
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from ebmark import stats
 from ebmark.report import words
 from ebmark.report.frames import Study, finals
-from ebmark.report.grid import Grid, cells
+from ebmark.report.grid import Grid, cells, records
 from ebmark.report.tables import ORDER
 
 
@@ -29,7 +29,12 @@ def statuses(study: Study) -> Grid:
     caption = "Trials by status, both lanes. The share that diverged is of the runs that were started."
     tidy = counts[shown].join(share).reset_index()
     return Grid(
-        name="statuses", caption=caption, head=["method", *shown, "share diverged"], rows=rows, tidy=tidy
+        name="statuses",
+        title="Statuses",
+        caption=caption,
+        head=["method", *shown, "share diverged"],
+        rows=rows,
+        tidy=tidy,
     )
 
 
@@ -37,87 +42,102 @@ def reasons(study: Study) -> Grid:
     """Why trials are not ok: label, status, reason, how many, where."""
     bad = study.trials[study.trials["status"] != "ok"]
     where = bad["dataset_label"] + ", d = " + bad["dim"].astype(str)
-    short = bad["reason"].str.replace(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?", "#", regex=True)
-    groups = bad.assign(where=where, short=short).groupby(["label", "status", "short"], observed=True)
-    tidy = groups.agg(
-        reason=("reason", "first"), n=("id", "size"), where=("where", lambda x: "; ".join(sorted(set(x))))
-    ).reset_index()
-    tidy = tidy.drop(columns="short")
-    rows = [cells(str(r.label), r.status, str(r.n), r.reason, r.where) for r in tidy.itertuples()]
-    caption = (
-        "Every trial that is not ok, with its reason (the first one, where reasons differ only in numbers)."
+    groups = bad.assign(where=where, short=_short(bad["reason"])).groupby(
+        ["label", "status", "short"], observed=True
     )
-    head = ["method", "status", "trials", "reason", "where"]
-    return Grid(name="reasons", caption=caption, head=head, rows=rows, tidy=tidy)
+    tidy = groups.agg(
+        trials=("id", "size"),
+        reason=("reason", "first"),
+        where=("where", lambda x: "; ".join(sorted(set(x)))),
+    )
+    tidy = tidy.reset_index().drop(columns="short")
+    rows = [cells(*(str(value) for value in row.values())) for row in records(tidy)]
+    caption = "Every trial that is not ok; of reasons that differ only in their numbers, the first is shown."
+    return Grid(
+        name="reasons",
+        title="Reasons",
+        caption=caption,
+        head=["method", *tidy.columns[1:]],
+        rows=rows,
+        tidy=tidy,
+    )
+
+
+def _short(reasons: Series) -> Series:
+    """Reasons without their numbers, so that equal ones can be counted."""
+    return reasons.str.replace(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", "#", regex=True)
 
 
 def distrust(study: Study) -> Grid:
     """Counts of untrusted timings of the cost lane and of untrusted values, with the reasons."""
     timings = study.trials[(study.trials["lane"] == "cost") & (study.trials["status"] == "ok")]
-    groups = {"wall-clock (cost lane)": (timings, timings["distrust"])}
-    for metric, rows in study.curve.groupby("metric"):
-        if not rows["trusted"].all():
-            groups[str(metric)] = (rows, rows["reasons"].fillna("").astype(str))
+    groups = {"wall-clock (cost lane)": timings.rename(columns={"distrust": "why"})}
+    for metric, values in study.curve[~study.curve["trusted"]].groupby("metric"):
+        groups[str(metric)] = values.assign(why=values["reasons"].fillna("").astype(str))
+    totals = {"wall-clock (cost lane)": len(timings), **study.curve["metric"].value_counts()}
     found = []
-    for what, (rows, why) in groups.items():
-        short = why.str.replace(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?", "#", regex=True)
-        bad = pd.DataFrame({"why": why, "short": short})[~rows["trusted"]]
-        counts = bad.groupby("short")["why"].agg(["first", "size"]).sort_values("size", ascending=False)
-        found += [
-            {"what": what, "of": len(rows), "untrusted": n, "why": text or "no reason given"}
-            for text, n in counts.itertuples(index=False)
-        ]
-    tidy = DataFrame(found, columns=["what", "of", "untrusted", "why"])
-    rows = [cells(r.what, f"{r.untrusted} of {r.of}", r.why) for r in tidy.itertuples()]
+    for what, rows in groups.items():
+        bad = rows[~rows["trusted"]]
+        counts = bad["why"].groupby(_short(bad["why"])).agg(["first", "size"])
+        for row in records(counts.sort_values("size", ascending=False, kind="stable")):
+            why = row["first"] or "no reason given"
+            found.append({"value": what, "untrusted": row["size"], "of": totals[what], "why": why})
+    tidy = DataFrame(found, columns=["value", "untrusted", "of", "why"])
+    lines = [cells(row["value"], f"{row['untrusted']} of {row['of']}", row["why"]) for row in records(tidy)]
     caption = "Values that may not be compared, by reason; one example where reasons differ in their numbers."
-    return Grid(name="untrusted", caption=caption, head=["value", "untrusted", "why"], rows=rows, tidy=tidy)
+    return Grid(
+        name="untrusted",
+        title="What may not be compared",
+        caption=caption,
+        head=["value", "untrusted", "why"],
+        rows=lines,
+        tidy=tidy,
+    )
 
 
 def real(study: Study) -> Grid:
     """Real data: final negative log-likelihood against the Gaussian fitted by maximum likelihood."""
     base = study.curve[study.curve["metric"] == "nll_gaussian"].drop_duplicates("id", keep="last")
-    rows = finals(study, "nll").merge(base[["id", "value"]].rename(columns={"value": "gaussian"}), on="id")
-    tidy = DataFrame(
-        [
-            {"label": str(label), "dataset": dataset, "dim": d, **_beats(part)}
-            for (label, dataset, d), part in rows.groupby(["label", "dataset_label", "dim"], observed=True)
-        ]
-    )
-    shown = [
-        cells(
-            r.label,
-            f"{r.dataset}, d = {r.dim}",
-            words.plus_minus(r.nll, r.se) if r.trusted else f"[{words.plus_minus(r.nll, r.se)}]†",
-            words.number(r.gaussian, 4),
-            r.verdict,
-        )
-        for r in tidy.itertuples()
+    runs = finals(study, "nll").merge(base[["id", "value"]].rename(columns={"value": "gaussian"}), on="id")
+    found: list[dict[str, Any]] = [
+        {"label": str(label), "data": f"{dataset}, d = {d}", **_beats(part)}
+        for (label, dataset, d), part in runs.groupby(["label", "dataset_label", "dim"], observed=True)
     ]
+    rows = []
+    for row in found:
+        nll = words.plus_minus(row["nll"], row["se"])
+        nll = nll if row["trusted"] else f"[{nll}]†"
+        rows.append(cells(row["label"], row["data"], nll, words.number(row["gaussian"], 4), row["verdict"]))
     caption = "Test negative log-likelihood (nats) beside that of the Gaussian fitted by maximum likelihood."
     head = ["method", "data", "nll", "Gaussian", "verdict"]
-    return Grid(name="real", caption=caption, head=head, rows=shown, tidy=tidy)
+    return Grid(
+        name="real",
+        title="Likelihood against the Gaussian",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=DataFrame(found),
+    )
 
 
 def _beats(part: DataFrame) -> dict[str, object]:
     """Whether the likelihood is better than the Gaussian's, by the t interval over 3 seeds or more."""
-    gap, n = part["value"] - part["gaussian"], len(part)
-    se = part["value"].std() / np.sqrt(n) if n > 1 else part["se"].iloc[0]
+    gap, n, trusted = part["value"] - part["gaussian"], len(part), bool(part["trusted"].all())
     ends = stats.t_interval(gap.to_numpy(float))
-    if not part["trusted"].all():
-        verdict = "untrusted likelihood: no verdict"
+    by = f"by {words.number(abs(float(ends.centre)))} nats"
+    if not trusted:
+        kind, verdict = "no verdict", "the likelihood is not trusted"
     elif n < stats.MIN_SEEDS:
-        verdict = (
-            f"below the Gaussian in {(gap < 0).sum()} of {words.counted(n, 'run')}; too few seeds for more"
-        )
+        below = f"below it in {(gap < 0).sum()} of {words.counted(n, 'run')}"
+        kind, verdict = "too few seeds for a verdict", f"{below}, too few for more"
     elif ends.hi < 0 or ends.lo > 0:
-        by = words.number(abs(float(ends.centre)))
-        verdict = (
-            f"beats the Gaussian by {by} nats" if ends.hi < 0 else f"worse than the Gaussian by {by} nats"
-        )
+        kind = "beats the Gaussian" if ends.hi < 0 else "worse than the Gaussian"
+        verdict = f"{kind} {by}"
     else:
-        verdict = "cannot be told from the Gaussian"
-    centre = {"nll": part["value"].mean(), "se": se, "n": n, "gaussian": part["gaussian"].mean()}
-    return {**centre, "trusted": bool(part["trusted"].all()), "verdict": verdict}
+        kind = verdict = "not told from the Gaussian"
+    se = part["value"].std() / np.sqrt(n) if n > 1 else part["se"].iloc[0]
+    numbers = {"nll": part["value"].mean(), "se": se, "n": n, "gaussian": part["gaussian"].mean()}
+    return {**numbers, "trusted": trusted, "kind": kind, "verdict": verdict}
 
 
 def environments(study: Study) -> Grid:
@@ -132,7 +152,14 @@ def environments(study: Study) -> Grid:
         for key in sorted({key for one in parsed for key in one}):
             rows.append(cells(key, *(str(one.get(key, "–")) for one in parsed)))
     head = ["", *(f"environment {i + 1}" for i in range(len(env)))]
-    return Grid(name="environment", caption="Where the trials ran.", head=head, rows=rows, tidy=study.env)
+    return Grid(
+        name="environment",
+        title="Environment",
+        caption="Where the trials ran.",
+        head=head,
+        rows=rows,
+        tidy=study.env,
+    )
 
 
 def _shown(name: str, value: object) -> str:

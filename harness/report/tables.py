@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from ebmark import stats
 from ebmark.report import words
 from ebmark.report.cost_figures import PANELS, by_label, fits, usable
 from ebmark.report.frames import Study, finals
-from ebmark.report.grid import Cell, Grid, cells
+from ebmark.report.grid import Cell, Grid, cells, records
 
 MARKS = (
     "Bold: smallest mean; ≈: cannot be told from it, by paired intervals over seeds that hold jointly with "
     "95 % and are wide for few seeds; *: a signed-rank test tells it from every other (6 seeds or more). "
 )
+CELL = ["dataset_label", "dim"]
 ORDER = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
 
 
@@ -41,60 +43,75 @@ def exponents(cost: DataFrame) -> Grid:
         "Exponent of d by least squares on the means per dimension, with Student's 95 % interval; "
         "“local”: fewer than 6 sizes, no more than the slope over the measured range. No law is claimed."
     )
-    return Grid(name="exponents", caption=caption, head=head, rows=rows, tidy=DataFrame(tidy))
+    return Grid(
+        name="exponents",
+        title="Growth of the cost of a step",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=DataFrame(tidy),
+    )
 
 
 def crossovers(cost: DataFrame) -> Grid:
     """Dimensions at which a method without chains becomes dearer or cheaper than one with them."""
-    chain = sorted(cost.loc[cost["chain"], "label"].unique())
+    chain = set(cost.loc[cost["chain"], "label"])
     rows, tidy = [], []
-    for quantity in PANELS:
+    for quantity, title in PANELS.items():
         shown = usable(cost, quantity)
         logs = shown.assign(log=np.log(shown[quantity]))
-        table = np.exp(logs.pivot_table(index="dim", columns="label", values="log", observed=True))
-        free = [label for label in table.columns if label not in chain]
-        for a, b in product([label for label in chain if label in table.columns], free):
-            at = stats.crossover(table.index.to_numpy(float), table[b].to_numpy(), table[a].to_numpy())
+        table = logs.pivot_table(index="dim", columns="label", values="log", observed=True)
+        dims = table.index.to_numpy(float)
+        curves = {str(label): np.exp(table[label].to_numpy(float)) for label in table.columns}
+        for a, b in product((x for x in curves if x in chain), [x for x in curves if x not in chain]):
+            at = stats.crossover(dims, curves[b], curves[a])
             if at is None or not np.isfinite(at.hi):
                 continue
             note = "" if at.measured else " (extrapolated)"
             text = f"{words.number(at.dim)} [{words.number(at.lo)}, {words.number(at.hi)}]{note}"
-            rows.append(cells(str(b), str(a), PANELS[quantity], text))
+            rows.append(cells(b, a, title, text))
             tidy.append({"label": b, "chain": a, "quantity": quantity, **vars(at)})
     caption = (
         "Where the fitted lines of two methods meet, with Fieller's 95 % interval; only up to twice the "
         "largest measured dimension, and only where the slopes can be told apart."
     )
     head = ["method without chains", "method with chains", "cost", "equal at d ="]
-    return Grid(name="crossovers", caption=caption, head=head, rows=rows, tidy=DataFrame(tidy))
+    return Grid(
+        name="crossovers",
+        title="Where two methods cost the same",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=DataFrame(tidy),
+    )
 
 
 def quality(study: Study, metric: str, *, per_dim: bool, log: bool) -> Grid:
     """Methods x (data set, dimension): mean and standard error of the final value of ``metric``."""
     value = "per_dim" if per_dim else "value"
     final = finals(study, metric)
-    cell = ["dataset_label", "dim"]
-    columns = final[cell].drop_duplicates().sort_values(cell)
-    trials = study.quality.merge(columns, on=cell)
-    tidy = _tidy(final, value, trials, cell)
-    body = tidy.set_index(["label", *cell])
-    grid = {}
-    for dataset, d in columns.itertuples(index=False):
-        part = final[(final["dataset_label"] == dataset) & (final["dim"] == d)]
-        for label in study.labels:
-            if (label, dataset, d) in body.index:
-                grid[label, dataset, d] = Cell(text=_text(body.loc[(label, dataset, d)]))
-        _mark(grid, part, trials, value, log=log)
-    rows = [
-        [
-            Cell(text=label),
-            *(grid.get((label, *key), Cell(text="not run")) for key in columns.itertuples(index=False)),
-        ]
-        for label in study.labels
-        if any((label, *key) in grid for key in columns.itertuples(index=False))
-    ]
-    head = ["method", *(f"{dataset}, d = {d}" for dataset, d in columns.itertuples(index=False))]
-    return Grid(name=f"quality_{metric}", caption=_quality_caption(study), head=head, rows=rows, tidy=tidy)
+    columns = final[CELL].drop_duplicates().sort_values(CELL)
+    trials = study.quality.merge(columns, on=CELL)
+    tidy = _tidy(final, value, trials)
+    grid = {
+        (str(row["label"]), row["dataset_label"], row["dim"]): Cell(text=_text(row)) for row in records(tidy)
+    }
+    keys = [(row["dataset_label"], row["dim"]) for row in records(columns)]
+    for dataset, d in keys:
+        here = (final["dataset_label"] == dataset) & (final["dim"] == d)
+        _mark(grid, final[here], trials, value, log=log)
+    labels = list(dict.fromkeys(label for label, _, _ in grid))
+    missing = Cell(text="not run")
+    rows = [[Cell(text=label), *(grid.get((label, *key), missing) for key in keys)] for label in labels]
+    head = ["method", *(f"{dataset}, d = {d}" for dataset, d in keys)]
+    return Grid(
+        name=f"quality_{metric}",
+        title=words.named(metric, per_dim=per_dim),
+        caption=_quality_caption(study),
+        head=head,
+        rows=rows,
+        tidy=tidy,
+    )
 
 
 def _quality_caption(study: Study) -> str:
@@ -107,21 +124,21 @@ def _quality_caption(study: Study) -> str:
     )
 
 
-def _tidy(final: DataFrame, value: str, trials: DataFrame, cell: list[str]) -> DataFrame:
-    keys = ["label", *cell]
-    values = final.groupby(keys, observed=True).agg(
-        mean=(value, "mean"),
-        sd=(value, "std"),
-        n=(value, "count"),
-        trusted=("trusted", "all"),
-        one=("se", "mean"),
+def _tidy(final: DataFrame, value: str, trials: DataFrame) -> DataFrame:
+    keys = ["label", *CELL]
+    scale = final["dim"] if value == "per_dim" else 1
+    values = (
+        final.assign(se=final["se"] / scale)
+        .groupby(keys, observed=True)
+        .agg(
+            mean=(value, "mean"),
+            sd=(value, "std"),
+            n=(value, "count"),
+            trusted=("trusted", "all"),
+            one=("se", "mean"),
+        )
     )
-    scale = (
-        final["dim"].groupby([final[name] for name in keys], observed=True).first()
-        if value == "per_dim"
-        else 1
-    )
-    se = (values["sd"] / np.sqrt(values["n"])).where(values["n"] > 1, values["one"] / scale)
+    se = (values["sd"] / np.sqrt(values["n"])).where(values["n"] > 1, values["one"])
     counts = trials.groupby([*keys, "status"], observed=True).size().unstack(fill_value=0)
     other = [name for name in ORDER[1:] if name in counts]
     flags = trials.groupby(keys, observed=True)[["own_noise", "oracle"]].any()
@@ -129,14 +146,14 @@ def _tidy(final: DataFrame, value: str, trials: DataFrame, cell: list[str]) -> D
     return table.fillna({"n": 0, "trusted": False}).reset_index()
 
 
-def _text(row: Series) -> str:
-    failed = [f"{row[name]} {name}" for name in ORDER[1:] if row.get(name, 0)]
+def _text(row: dict[str, Any]) -> str:
+    failed = ", ".join(f"{row[name]} {name}" for name in ORDER[1:] if row.get(name, 0))
     if not row["n"]:
-        return ", ".join(failed) or "no value"
+        return failed or "no value"
     text = words.plus_minus(row["mean"], row["se"])
     text = text if row["trusted"] else f"[{text}]†"
     text += "‡" if row["own_noise"] else ""
-    return f"{text} ({', '.join(failed)})" if failed else text
+    return f"{text} ({failed})" if failed else text
 
 
 def _mark(

@@ -8,7 +8,7 @@ from pandas import DataFrame
 from ebmark import stats
 from ebmark.report import words
 from ebmark.report.frames import Study, finals
-from ebmark.report.grid import Grid, cells
+from ebmark.report.grid import Grid, cells, records
 from ebmark.report.targets import GOAL, QUANTITIES
 
 
@@ -17,37 +17,51 @@ def reached(expected: DataFrame, quantity: str) -> Grid:
     text = words.seconds if quantity == "seconds" else words.number
     known = expected[expected[quantity].notna()]
     keys = [*GOAL, "dim"]
-    columns = list(known[keys].drop_duplicates().sort_values(keys).itertuples(index=False, name=None))
-    body = {(str(row.label), row.goal, row.dataset_label, row.dim): row for row in known.itertuples()}
-    rows = []
-    for label in known["label"].cat.categories:
-        texts = []
-        for key in columns:
-            row = body.get((label, *key))
-            cost = "" if row is None else text(getattr(row, quantity))
-            texts.append("not run" if row is None else f"{cost} ({row.hits}/{row.runs})")
-        if any(key in body for key in ((label, *column) for column in columns)):
-            rows.append(cells(label, *texts))
+    columns = [tuple(row.values()) for row in records(known[keys].drop_duplicates().sort_values(keys))]
+    body = {
+        (str(row["label"]), row["goal"], row["dataset_label"], row["dim"]): (
+            f"{text(row[quantity])} ({row['hits']}/{row['runs']}){'‡' * row['own_noise']}"
+        )
+        for row in records(known)
+    }
+    labels = list(dict.fromkeys(label for label, *_ in body))
+    rows = [cells(label, *(body.get((label, *key), "not run") for key in columns)) for label in labels]
     goals = list(dict.fromkeys(goal for goal, _, _ in columns))
     caption = (
         f"Expected cost to {words.listed(goals)} in {QUANTITIES[quantity]}: the cost of all runs over the "
-        "number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, did."
+        "number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, did. "
+        "‡: the noise of nce is the truth."
     )
     prefix = {goal: f"{goal}: " if len(goals) > 1 else "" for goal in goals}
     head = ["method", *(f"{prefix[goal]}{dataset}, d = {d}" for goal, dataset, d in columns)]
-    return Grid(name=f"target_{quantity}", caption=caption, head=head, rows=rows, tidy=known)
+    return Grid(
+        name=f"target_{quantity}",
+        title=f"Expected cost in {QUANTITIES[quantity]}",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=known,
+    )
 
 
 def growth(fits: DataFrame) -> Grid:
     """Exponents of the expected cost to a target."""
-    rows = [
-        cells(r.label, f"{r.dataset_label}: {r.goal}", QUANTITIES[r.quantity], words.exponent(r.fit))
-        for r in fits.itertuples()
-    ]
-    tidy = DataFrame([{**row, **vars(row.pop("fit"))} for row in fits.to_dict("records")])
+    rows, tidy = [], []
+    for row in records(fits):
+        fit = row.pop("fit")
+        tidy.append({**row, **vars(fit)})
+        what = f"{row['dataset_label']}: {row['goal']}"
+        rows.append(cells(str(row["label"]), what, QUANTITIES[row["quantity"]], words.exponent(fit)))
     caption = "Growth of the expected cost to the target with d; only where it is finite at 3 sizes."
     head = ["method", "target", "cost in", "grows as"]
-    return Grid(name="target_growth", caption=caption, head=head, rows=rows, tidy=tidy)
+    return Grid(
+        name="target_growth",
+        title="Growth of the cost to a target",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=DataFrame(tidy),
+    )
 
 
 def summary(study: Study, metric: str) -> Grid:
@@ -68,14 +82,25 @@ def summary(study: Study, metric: str) -> Grid:
     )
     tidy = tidy.reset_index()
     rows = [
-        cells(str(r.label), str(r.runs), str(r.failed), str(r.untrusted), words.number(r.iqm))
-        for r in tidy.itertuples()
+        cells(
+            str(row["label"]),
+            *(str(row[n]) for n in ("runs", "failed", "untrusted")),
+            words.number(row["iqm"]),
+        )
+        for row in records(tidy)
     ]
     what = f"{words.named(metric, per_dim=True)} over {words.counted(len(shared), 'cell')}"
     caption = (
-        f"Interquartile mean of {what} (data set and dimension) and their seeds: the middle half, a failed run "
-        "counting as the worst, ∞ once more than a quarter failed. It mixes unlike data sets and has no "
+        f"Interquartile mean of {what} (data set and dimension) and their seeds: the middle half, a failed "
+        "run counting as the worst, ∞ once more than a quarter failed. It mixes unlike data sets and has no "
         "interval: a description, not a ranking."
     )
     head = ["method", "runs", "failed", "untrusted", "interquartile mean"]
-    return Grid(name="summary", caption=caption, head=head, rows=rows, tidy=tidy)
+    return Grid(
+        name="summary",
+        title=f"{words.named(metric, per_dim=True)}, all cells together",
+        caption=caption,
+        head=head,
+        rows=rows,
+        tidy=tidy,
+    )

@@ -12,7 +12,7 @@ NAMES = {
     "fisher": "Fisher divergence",
     "kl": "KL divergence",
     "nll": "negative log-likelihood",
-    "mmd": "MMD",
+    "mmd": "MMD²",
     "sliced_wasserstein": "sliced Wasserstein distance",
 }
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))

@@ -1,31 +1,28 @@
 """Trials as Ray tasks: a bounded window, records in finish order, a hard deadline for each.
 
-By default Ray is started for this run alone, on loopback, and ended with it. The driver decides about retries and
-deadlines; a task returns its record and never raises. Nothing large goes through the object store.
+By default Ray is started for this run alone, on loopback, and ended with it. The driver decides about retries
+and deadlines; a task returns its record and never raises. Nothing large goes through the object store.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ebmark.env import describe
 from ebmark.execute import Place, execute, lost
 from ebmark.record import Record
 from ebmark.runners import Job
+from ebmark.runners.private import start
 
 GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
 POLL = 0.5
-# One thread per trial: at benchmark sizes two gain nothing, and side by side they slow each other 5 to 19 times.
+# One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to 19-fold.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 
@@ -45,12 +42,10 @@ class RayRunner:
     """
 
     def __init__(self, *, address: str | None = None, jobs: int | None = None, gpus: float = 0) -> None:
-        self._private = Path(tempfile.mkdtemp(prefix="ebmark-")) if address is None else None
         for name, value in THREADS.items():
             os.environ.setdefault(name, value)
-        if self._private is not None:
-            _private_token(self._private)
-        self._ray = _start(address)
+        self._home = os.environ.get("HOME", "")
+        self._ray = join(address) if address else start()
         resources = self._ray.cluster_resources()
         self._gpus = gpus if gpus and resources.get("GPU", 0) >= gpus else 0
         by_gpu = resources.get("GPU", 0) / self._gpus if self._gpus else float("inf")
@@ -73,7 +68,7 @@ class RayRunner:
                 while waiting and len(flying) < (1 if exclusive else self._slots):
                     job = waiting.popleft()
                     limit = float("inf") if job.trial.timeout is None else job.trial.timeout + GRACE
-                    flying[self._task.remote(job, place)] = _Flight(
+                    flying[self._task.remote(job, place, self._home)] = _Flight(
                         job=job, deadline=time.monotonic() + limit
                     )
                 finished, _ = self._ray.wait(list(flying), num_returns=1, timeout=POLL)
@@ -104,43 +99,23 @@ class RayRunner:
         for ref in [ref for ref, flight in flying.items() if now > flight.deadline]:
             job = flying.pop(ref).job
             self._ray.cancel(ref, force=True)
-            reason = f"did not stop within {GRACE:g} s of its deadline of {job.trial.timeout:g} s; its worker was killed"
+            limit = f"its deadline of {job.trial.timeout:g} s"
+            reason = f"did not stop within {GRACE:g} s of {limit}; its worker was killed"
             yield lost(job.trial, place, job.attempt, "timeout", reason)
 
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""
         self._ray.shutdown()
-        if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
 
 
-def _run(job: Job, place: Place) -> Record:
+def _run(job: Job, place: Place, home: str) -> Record:
+    os.environ["HOME"] = home  # a plug-in shall see the user's, not the private one that Ray was started with
     return execute(job.trial, place, job.attempt)
 
 
-def _private_token(folder: Path) -> None:
-    """Token authentication for the Ray of this run alone; nothing is written to the user's home."""
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
-
-
-def _start(address: str | None) -> Any:
-    """Ray, started or joined, without a word. Its module reads the environment when it is first imported."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+def join(address: str) -> Any:
+    """Joins a running cluster; returns Ray's module."""
     import ray
 
-    local = {
-        "_node_ip_address": "127.0.0.1",
-        "num_cpus": len(os.sched_getaffinity(0)),
-        "include_dashboard": False,
-    }
-    ray.init(
-        address=address or "local",
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **({} if address else local),
-    )
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     return ray
