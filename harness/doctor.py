@@ -85,8 +85,7 @@ def _packages() -> Check:
     wanted = [Requirement(text) for text in metadata.requires("ebmark") or []]
     wanted = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
     wrong = {f"'{r.name}{r.specifier}'": problem for r in wanted if (problem := _problem(r))}
-    shown = [f"{name} {version}" for name, version in env.versions().items()]
-    found = "; ".join(wrong.values()) or ", ".join(shown)
+    found = "; ".join(wrong.values()) or ", ".join(map(" ".join, env.versions().items()))
     return _judged("packages", not wrong, found, f"pip install {' '.join(wrong)}")
 
 

@@ -15,7 +15,7 @@ from ebmark.record import SCHEMA, TABLES, row
 POINT = 1e-7  # seconds of one F on one point
 OVERHEAD = 8e-4  # seconds of a step that does nothing
 BATCH = 256
-CHECKPOINTS = (100, 250, 600, 1500, 4000)
+CHECKPOINTS = (0, 100, 250, 600, 1500, 4000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,8 @@ METHODS = (
     Made(name="adversarial", args={}, passes=lambda d: 12, speed=2000, floor=0.2),
 )
 DATASETS = (("gaussian", (2, 8, 32)), ("phi4", (2, 8, 32)), ("eight_gaussians", (2,)), ("digits", (64,)))
+SMALL = (("gaussian", (2, 8)), ("eight_gaussians", (2,)), ("digits", (64,)))
+FEW = tuple(made for made in METHODS if made.label in ("cd[k=1]", "cd[k=100]", "sm", "dsm", "nce"))
 TARGET = {"target": [{"metric": "fisher", "value": 0.05, "per_dim": True}]}
 
 
@@ -99,6 +101,11 @@ def study(*, seeds=3, repeats=5, timed=True, datasets=DATASETS, methods=METHODS,
         env=frame("env", [env]),
         samples=pd.concat(samples, ignore_index=True) if samples else empty,
     )
+
+
+def small(**more):
+    """A study with fewer cells, for pages."""
+    return study(**{"datasets": SMALL, "methods": FEW, "cost_dims": (2, 8, 32), **more})
 
 
 def step_seconds(made, d):

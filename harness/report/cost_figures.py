@@ -14,7 +14,7 @@ from ebmark.report import words
 from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
 
 PANELS = {"seconds": "wall-clock per step", "passes": "passes per point and step (F)"}
-FITTED = "exponent of d [95 % interval]: wall-clock | passes"
+FITTED = {"seconds": "wall-clock", "passes": "passes"}
 
 
 def usable(cost: DataFrame, quantity: str) -> DataFrame:
@@ -68,10 +68,11 @@ def step_cost(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
     names = {
         label: label
         + ("\n" if narrow else "   ")
-        + " | ".join(words.exponent(fitted[q][label]) if label in fitted[q] else "–" for q in PANELS)
+        + " | ".join(words.exponent(fitted[q][label]) if label in fitted[q] else "–" for q in shown)
         for label, _ in by_label(cost)
     }
-    legend(figure, look.handles(names), narrow=narrow, title=FITTED, wide=2)
+    title = f"exponent of d [95 % interval]: {' | '.join(FITTED[q] for q in shown)}"
+    legend(figure, look.handles(names), narrow=narrow, title=title, wide=2)
     return figure
 
 

@@ -62,18 +62,25 @@ def curves(study: Study, look: Look) -> Section:
         none = "No trusted Fisher or KL divergence was measured along a run."
         return Section(anchor="quality", title=title, text=[none])
     few = ", the range below 3 seeds" if study.seeds[0] < stats.MIN_SEEDS else ""
-    caption = f"Bands: Student's 95 % interval over seeds (log scale){few}. A cross ends a run that failed."
+    caption = (
+        f"Geometric means; bands: Student's 95 % interval over seeds on the log scale{few}. A cross ends a "
+        "run that failed; behind it the mean is that of the others."
+    )
     pictures = []
     for work, axis in quality_figures.WORK.items():
         if rows[work].notna().any():
             draw = partial(quality_figures.anytime, rows, metric, work, look)
             alt = f"{words.named(metric, per_dim=True)} against {axis}, per data set, smallest and largest d."
             pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
-    text = ["Time is steps times the cost of a step measured alone, never the clock of runs side by side."]
+    text = []
+    if len(pictures) > 1:
+        text.append("Time is steps times the cost of a step measured alone, never the clock of packed runs.")
     if untimed := sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique()):
         text.append(
             f"No trusted cost of a step for some cells of {words.listed(untimed)}: not shown in time."
         )
+    if left := [name for (name,) in quality_figures.drawn(rows, ["dataset_label"])[1]]:
+        text.append(f"Not drawn, for room: {words.listed(left)}; the tables below have them.")
     return Section(anchor="quality", title=title, text=text, pictures=pictures)
 
 
@@ -99,7 +106,9 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
     ]
     growth = target_tables.growth(targets.exponents(expected))
     grids += [growth] if growth.rows else []
-    return Section(anchor="target", title=title, pictures=[figure], grids=grids)
+    left = [f"{dataset} ({goal})" for goal, dataset in quality_figures.drawn(expected, targets.GOAL)[1]]
+    text = [f"Not drawn, for room or for want of a second dimension: {words.listed(left)}."] if left else []
+    return Section(anchor="target", title=title, text=text, pictures=[figure], grids=grids)
 
 
 def quality(study: Study) -> Section:

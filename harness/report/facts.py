@@ -20,7 +20,7 @@ FLAT = 0.1  # an exponent below it is called flat: a factor 1.5 over the range f
 
 def growth(study: Study) -> str:
     """What a step costs at the largest d, and how that grows."""
-    cost = study.cost
+    cost = study.cost[~study.cost["oracle"]]
     timed = len(usable(cost, "seconds")) > 0
     quantity = "seconds" if timed else "passes"
     rows = usable(cost, quantity)

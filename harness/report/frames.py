@@ -136,7 +136,8 @@ def _samples(tables: Tables) -> Callable[[str], DataFrame]:
     frame: DataFrame | None = getattr(tables, "samples", None)
     if frame is None:
         return partial(read_samples, getattr(tables, "folder"))  # noqa: B009
-    return lambda id: frame[frame["id"] == id]
+    rows = frame.groupby("id").indices
+    return lambda id: frame.iloc[rows.get(id, [])]
 
 
 def _bool(column: Series) -> Series:

@@ -106,7 +106,7 @@ class Look:
 @contextmanager
 def theme() -> Iterator[None]:
     """Seaborn's light grid, small type, text as outlines, and identifiers that do not depend on the run."""
-    rc = {
+    rc: Any = {
         **sns.axes_style("whitegrid"),
         **{"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5},
         **{"xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": "0.4", "grid.color": "0.9"},

@@ -11,9 +11,11 @@ from ebmark import stats
 from ebmark.report import words
 from ebmark.report.cost_figures import by_label, summarised
 from ebmark.report.frames import Study
+from ebmark.report.grid import records
 from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
 from ebmark.report.targets import GOAL
 
+MAX_SETS = 6  # panels for more data sets than these are too small to read; the tables hold all
 WORK = {"passes": "passes (F)", "seconds_cost": "steps × measured cost of a step"}
 COST = {"passes": "passes to the target (F)", "seconds": "time to the target"}
 
@@ -21,15 +23,28 @@ COST = {"passes": "passes to the target (F)", "seconds": "time to the target"}
 def curves(study: Study) -> tuple[str, DataFrame]:
     """The metric of the anytime curves (fisher, else kl) and its trusted positive values per dimension.
 
-    ``turn`` numbers the checkpoints of a run. Of each data set the smallest and the largest d.
+    ``turn`` numbers the checkpoints of a run after its start. Of each set the smallest and the largest d.
     """
-    rows = study.curve[(study.curve["lane"] == "quality") & study.curve["trusted"]]
+    rows = study.curve[study.curve["lane"] == "quality"]
     metric = next((name for name in ("fisher", "kl") if (rows["metric"] == name).any()), "fisher")
-    rows = rows[(rows["metric"] == metric) & (rows["per_dim"] > 0)]
+    rows = rows[(rows["metric"] == metric) & (rows["step"] > 0)].sort_values(["id", "step"])
+    rows = rows.assign(turn=rows.groupby("id").cumcount())
+    rows = rows[rows["trusted"] & (rows["per_dim"] > 0)]
     dims = rows.groupby("dataset_label")["dim"]
-    rows = rows[(rows["dim"] == dims.transform("min")) | (rows["dim"] == dims.transform("max"))]
-    rows = rows.sort_values(["id", "step"])
-    return metric, rows.assign(turn=rows.groupby("id").cumcount())
+    return metric, rows[(rows["dim"] == dims.transform("min")) | (rows["dim"] == dims.transform("max"))]
+
+
+def drawn(rows: DataFrame, by: list[str]) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """The groups with most dimensions, ``MAX_SETS`` of them at most, and those left to the tables.
+
+    Against d (``by`` has the goal) a group with one dimension is left out where another has more.
+    """
+    sizes = rows.groupby(by)["dim"].nunique().reset_index()
+    sizes = sizes.sort_values(["dim", *by], ascending=[False, *(True for _ in by)])
+    names = [tuple(row) for row in sizes[by].to_numpy().tolist()]
+    wide = int((sizes["dim"] > 1).sum()) if "goal" in by else 0
+    limit = min(MAX_SETS, wide or MAX_SETS)
+    return names[:limit], names[limit:]
 
 
 def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool = False) -> Figure:
@@ -39,13 +54,12 @@ def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool
     a run that failed. ``rows`` as from ``curves``; cells without a cost of a step have no panel of time.
     """
     rows = rows[rows[work].notna()]
-    cells = rows[["dataset_label", "dim"]].drop_duplicates()
-    several = -cells.groupby("dataset_label")["dim"].transform("size")
-    cells = cells.assign(several=several).sort_values(["several", "dataset_label", "dim"])[
-        ["dataset_label", "dim"]
+    sets = [name for (name,) in drawn(rows, ["dataset_label"])[0]]
+    cells = [
+        (name, d) for name in sets for d in sorted(rows.loc[rows["dataset_label"] == name, "dim"].unique())
     ]
     figure, axes = panels(len(cells), narrow=narrow)
-    for ax, (dataset, d) in zip(axes, cells.itertuples(index=False), strict=True):
+    for ax, (dataset, d) in zip(axes, cells, strict=True):
         part = rows[(rows["dataset_label"] == dataset) & (rows["dim"] == d)]
         for label, run in by_label(part):
             _band(ax, run, work, label, look)
@@ -95,11 +109,15 @@ def target_cost(reaching: DataFrame, expected: DataFrame, look: Look, *, narrow:
 
 
 def _views(expected: DataFrame) -> list[tuple[str, str, str]]:
-    """Panels: goal, data set and quantity; sets with one dimension only where no other has more."""
-    sizes = expected.groupby(GOAL)["dim"].nunique()
-    wide = sizes[sizes > 1] if (sizes > 1).any() else sizes
-    known = expected.groupby(GOAL)[list(COST)].count()
-    return [(*key, quantity) for key in wide.index for quantity in COST if known.loc[key, quantity] > 0]
+    """Panels: goal, data set and quantity, where that is known."""
+    known = {
+        (row["goal"], row["dataset_label"], quantity)
+        for row in records(expected)
+        for quantity in COST
+        if not np.isnan(row[quantity])
+    }
+    views = [(goal, dataset, quantity) for goal, dataset in drawn(expected, GOAL)[0] for quantity in COST]
+    return [view for view in views if view in known]
 
 
 def _target(ax: Axes, cells: DataFrame, single: DataFrame, quantity: str, look: Look) -> None:

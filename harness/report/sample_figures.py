@@ -13,19 +13,22 @@ from pandas import DataFrame
 from ebmark.report.cost_figures import by_label
 from ebmark.report.frames import Study, finals
 from ebmark.report.look import MARKERS, Look, legend, log_axis, panels
-from ebmark.report.words import named
+from ebmark.report.words import named, number
 
 SAMPLED = ("mmd", "sliced_wasserstein")
 SCALES = {"ratio": "ratio to the floor", "excess": "excess over the floor, in its sd"}
 
 
 def lattices(study: Study) -> DataFrame:
-    """The lattice of one run per label and data set in the plane: the ok run with the smallest seed."""
+    """The lattice of one run per label and data set in the plane: the ok run with the smallest seed.
+
+    Pictures are kept for the first seed of a study; two more are tried where that run failed.
+    """
     runs = study.quality[(study.quality["status"] == "ok") & (study.quality["dim"] == 2)].sort_values("seed")
     found = []
     for key, ids in runs.groupby(["label", "dataset_label"], observed=True)["id"]:
         label, dataset = map(str, key)
-        pictures = (study.samples(id) for id in ids)
+        pictures = (study.samples(id) for id in ids.head(3))
         rows = next((rows for rows in pictures if (rows["what"] == "grid").any()), DataFrame())
         if len(rows):
             found.append(rows[rows["what"] == "grid"].assign(label=label, dataset_label=dataset))
@@ -106,6 +109,7 @@ def beside_floor(rows: DataFrame, look: Look, *, narrow: bool = False) -> Figure
             log_axis(ax.xaxis)
         else:
             ax.set_xscale("symlog", linthresh=2)
+            ax.xaxis.set_major_formatter(lambda x, _: number(x, 1))
     handles = [Line2D([], [], ls="none", marker=m, color="0.35", label=name) for name, m in shapes.items()]
     legend(figure, handles, narrow=narrow)
     return figure

@@ -106,7 +106,7 @@ def quality(study: Study, metric: str, *, per_dim: bool, log: bool) -> Grid:
     head = ["method", *(f"{dataset}, d = {d}" for dataset, d in keys)]
     return Grid(
         name=f"quality_{metric}",
-        title=words.named(metric, per_dim=per_dim),
+        title=words.titled(metric, per_dim=per_dim),
         caption=_quality_caption(study),
         head=head,
         rows=rows,

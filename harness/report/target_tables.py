@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pandas import DataFrame
 
@@ -14,33 +16,35 @@ from ebmark.report.targets import GOAL, QUANTITIES
 
 def reached(expected: DataFrame, quantity: str) -> Grid:
     """Methods x (target, data set, d): expected cost to the target, and how many runs reached it."""
-    text = words.seconds if quantity == "seconds" else words.number
     known = expected[expected[quantity].notna()]
     keys = [*GOAL, "dim"]
     columns = [tuple(row.values()) for row in records(known[keys].drop_duplicates().sort_values(keys))]
     body = {
-        (str(row["label"]), row["goal"], row["dataset_label"], row["dim"]): (
-            f"{text(row[quantity])} ({row['hits']}/{row['runs']}){'‡' * row['own_noise']}"
-        )
+        (str(row["label"]), row["goal"], row["dataset_label"], row["dim"]): _reached(row, quantity)
         for row in records(known)
     }
     labels = list(dict.fromkeys(label for label, *_ in body))
     rows = [cells(label, *(body.get((label, *key), "not run") for key in columns)) for label in labels]
-    goals = list(dict.fromkeys(goal for goal, _, _ in columns))
+    goals = sorted({f"{goal} on {dataset}" for goal, dataset, _ in columns})
     caption = (
-        f"Expected cost to {words.listed(goals)} in {QUANTITIES[quantity]}: the cost of all runs over the "
-        "number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, did. "
-        "‡: the noise of nce is the truth."
+        f"Expected cost in {QUANTITIES[quantity]} to reach {words.listed(goals)}: the cost of all runs over "
+        "the number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, did. "
+        "With fewer than 3 runs no cost is stated. ‡: the noise of nce is the truth."
     )
-    prefix = {goal: f"{goal}: " if len(goals) > 1 else "" for goal in goals}
-    head = ["method", *(f"{prefix[goal]}{dataset}, d = {d}" for goal, dataset, d in columns)]
-    return Grid(
-        name=f"target_{quantity}",
-        title=f"Expected cost in {QUANTITIES[quantity]}",
-        caption=caption,
-        head=head,
-        rows=rows,
-        tidy=known,
+    several = known.groupby("dataset_label")["goal"].nunique() > 1
+    names = [f"{goal}: {dataset}" if several[dataset] else dataset for goal, dataset, _ in columns]
+    head = ["method", *(f"{name}, d = {d}" for name, (_, _, d) in zip(names, columns, strict=True))]
+    title = f"Expected cost in {QUANTITIES[quantity]}"
+    return Grid(name=f"target_{quantity}", title=title, caption=caption, head=head, rows=rows, tidy=known)
+
+
+def _reached(row: dict[str, Any], quantity: str) -> str:
+    text = words.seconds if quantity == "seconds" else words.number
+    share, mark = f"{row['hits']}/{row['runs']}", "‡" * row["own_noise"]
+    return (
+        f"{share} reached{mark}"
+        if row["runs"] < stats.MIN_SEEDS
+        else f"{text(row[quantity])} ({share}){mark}"
     )
 
 
@@ -98,7 +102,7 @@ def summary(study: Study, metric: str) -> Grid:
     head = ["method", "runs", "failed", "untrusted", "interquartile mean"]
     return Grid(
         name="summary",
-        title=f"{words.named(metric, per_dim=True)}, all cells together",
+        title=f"{words.titled(metric, per_dim=True)}, all cells together",
         caption=caption,
         head=head,
         rows=rows,

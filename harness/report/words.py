@@ -15,17 +15,18 @@ NAMES = {
     "mmd": "MMD²",
     "sliced_wasserstein": "sliced Wasserstein distance",
 }
+UNITS = {"kl": " (nats)", "nll": " (nats)"}
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
 def number(x: float, digits: int = 2) -> str:
-    """``x`` with ``digits`` significant digits; a power of ten below 0.001 and from 100,000 on."""
+    """``x`` with ``digits`` significant digits; a power of ten below 0.001 and where it is large."""
     if not math.isfinite(x):
         return "∞" if x == math.inf else "–"
     if x == 0:
         return "0"
     power = math.floor(math.log10(abs(float(f"{x:.{digits - 1}e}"))))
-    if power < -3 or power >= 5:
+    if power < -3 or power >= (5 if digits > 1 else 4):
         factor = f"{x / 10.0**power:.{digits - 1}f}"
         return ("" if factor == "1" else f"{factor} × ") + f"10{str(power).translate(SUPERSCRIPT)}"
     return f"{round(x, digits - 1 - power):.{max(0, digits - 1 - power)}f}"
@@ -76,6 +77,12 @@ def listed(items: Sequence[str]) -> str:
 def named(metric: str, *, per_dim: bool = False) -> str:
     """A metric's name in words."""
     return NAMES.get(metric, metric) + (" / d" if per_dim else "")
+
+
+def titled(metric: str, *, per_dim: bool = False) -> str:
+    """A metric's name as a title, with its unit."""
+    name = named(metric, per_dim=per_dim)
+    return name[0].upper() + name[1:] + UNITS.get(metric, "")
 
 
 def counted(n: int, noun: str) -> str:

@@ -1,0 +1,120 @@
+"""The command line: one line for a user's error, JSON alone on standard output, instant help."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ebmark.record import SCHEMA
+
+MINIMAL = """
+name = "x"
+[budget]
+steps = 5
+[[methods]]
+name = "nce"
+[[datasets]]
+name = "gaussian"
+"""
+
+
+def one_line(done):
+    """The single line of a user's error."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["rum"], "run"),
+        (["run"], "SPEC"),
+        (["run", "quickstrat"], "did you mean 'quickstart'?"),
+        (["run", "quickstart", "--stepz", "3"], "--steps"),
+        (["run", "quickstart", "--seeds", "few"], "few"),
+        (["run", "quickstart", "--jobs", "0"], "at least 1"),
+        (["run", "quickstart", "--runner", "rya"], "did you mean 'ray'?"),
+        (["run", "quickstart", "--timeout", "soon"], "soon"),
+        (["plan", "quickstart", "-m", "cd[kk=3]"], "did you mean 'k'?"),
+        (["plan", "quickstart", "-d", "gausian"], "did you mean 'gaussian'?"),
+        (["plan", "quickstart", "-d", "gaussian[dim=-2]"], "-2"),
+        (["ls", "method"], "did you mean 'methods'?"),
+        (["check", "dsn"], "did you mean 'dsm'?"),
+        (["check", "no/such/file.py"], "no/such/file.py"),
+        (["report"], "results"),
+        (["status", "nowhere"], "nowhere"),
+        (["run", "smoke", "--only", "zz"], "zz"),
+    ],
+)
+def test_a_users_error_is_one_line(cli, arguments, says):
+    assert says in one_line(cli(*arguments))
+
+
+def test_a_file_in_place_of_the_results_folder(cli, tmp_path):
+    (tmp_path / "out").write_text("not a folder")
+    (tmp_path / "x.toml").write_text(MINIMAL)
+    assert "out" in one_line(cli("run", "x.toml", "-o", "out"))
+    assert (tmp_path / "out").read_text() == "not a folder"
+
+
+def test_a_plugin_file_with_a_syntax_error_or_nothing_inside(cli, tmp_path):
+    (tmp_path / "bad.py").write_text("def oops(:\n")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    assert "bad.py" in one_line(cli("check", "bad.py"))
+    assert "no method inside" in one_line(cli("check", "empty.py"))
+
+
+def test_a_newer_schema_and_a_damaged_part(cli, tmp_path):
+    (tmp_path / "x.toml").write_text(MINIMAL)
+    assert cli("run", "x.toml", "-o", "out", "--runner", "serial").returncode == 0
+    part = next((tmp_path / "out" / "trials").glob("*.parquet"))
+    whole = part.read_bytes()
+    (part.parent / "part-000000999.parquet").write_bytes(whole[: len(whole) // 2])
+    done = cli("report", "out")
+    assert done.returncode == 0, done.stderr
+    assert "part-000000999.parquet" in done.stdout + done.stderr
+    (part.parent / "part-000000999.parquet").unlink()
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(part)
+    newer = {**table.schema.metadata, b"ebmark_schema": str(SCHEMA + 1).encode()}
+    pq.write_table(table.replace_schema_metadata(newer), part)
+    assert str(SCHEMA + 1) in one_line(cli("report", "out"))
+
+
+def test_json_is_one_document_on_standard_output(cli):
+    for verb in (["ls", "methods"], ["ls", "studies"], ["plan", "smoke"], ["check", "dsm"], ["doctor"]):
+        done = cli(*verb, "--json")
+        assert json.loads(done.stdout), verb
+
+
+def test_ls_names_year_and_reference(cli):
+    found = {row["name"]: row for row in json.loads(cli("ls", "methods", "--json").stdout)}
+    assert set(found) >= {"cd", "sm", "ssm_vr", "dsm", "nce"}
+    assert found["dsm"]["year"] == 2011
+    assert all(row["reference"] and not row["broken"] for row in found.values())
+
+
+def test_help_and_planning_import_nothing_heavy():
+    heavy = "torch ray pandas pyarrow seaborn matplotlib sklearn scipy"
+    probe = "import sys; {}; print(sorted(set(sys.modules) & set({!r}.split())))"
+    for code, allowed in (
+        ("import ebmark.cli", set()),
+        (
+            "from ebmark.cli import main\ntry: main(['plan', 'quickstart', '--json'])\nexcept SystemExit: pass",
+            {"torch", "pandas", "pyarrow"},
+        ),
+    ):
+        script = f"import sys\n{code}\n" + probe.format("pass", heavy)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert set(eval(done.stdout.strip().splitlines()[-1])) <= allowed
+
+
+def test_debug_shows_the_traceback(cli):
+    done = cli("run", "nonsense", "--debug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr

@@ -1,0 +1,227 @@
+"""The report as files: what is missing is said in place, the page stands alone, the bytes repeat."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ebmark import report
+from ebmark.errors import StoreError
+from ebmark.record import Record
+from ebmark.report.grid import records
+from ebmark.report.look import settle
+from ebmark.store import Store, read
+from tests import synthetic
+from tests.synthetic import FEW, SMALL, small
+
+
+def written(tables_, out, spec=synthetic.TARGET):
+    files = report.write(tables_, out, spec=spec, title="A study <of> things")
+    assert all(path.is_file() for path in files)
+    return (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Figures are drawn and laid out in both widths, but not encoded."""
+
+    def embed(picture, folder):
+        for narrow in (False, True):
+            settle(picture.draw(narrow=narrow))
+        for suffix in (".svg", ".png"):
+            (folder / f"{picture.name}{suffix}").touch()
+        return {"wide": "data:image/", "narrow": "data:image/"}
+
+    monkeypatch.setattr("ebmark.report.page._embed", embed)
+
+
+class Page(HTMLParser):
+    """The words of a page, its pictures, and every address it names."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.images, self.addresses = "", [], []
+        self.feed(text)
+
+    def handle_data(self, data):
+        self.text += data
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.addresses += [found[name] for name in ("src", "srcset", "href") if name in found]
+        if tag == "img":
+            self.images.append(found)
+
+
+def test_two_seeds_rank_nothing_and_the_page_says_so(quick, tmp_path):
+    page = Page(written(small(seeds=2), tmp_path))
+    assert "With 2 seeds per cell no ranking is claimed" in page.text
+    assert "<b>" not in (tmp_path / "report.html").read_text().split('id="reached"')[1].split("</section>")[0]
+    assert not (tmp_path / "tables" / "target_growth.csv").exists()
+    expected = pd.read_csv(tmp_path / "tables" / "target_passes.csv")
+    assert np.isinf(expected["passes"]).all()
+
+
+def test_untrusted_timings_are_compared_nowhere(quick, tmp_path):
+    page = Page(written(small(timed=False), tmp_path))
+    assert "No timing of the cost lane is trusted" in page.text
+    assert "No wall-clock can be trusted" in page.text
+    assert set(pd.read_csv(tmp_path / "tables" / "exponents.csv")["quantity"]) == {"passes"}
+    assert not (tmp_path / "figures" / "quality_seconds_cost.svg").exists()
+    why = pd.read_csv(tmp_path / "tables" / "untrusted.csv")
+    assert "cpu/wall 0.61 below 0.95" in set(why["why"])
+
+
+# --------------------------------------------------------------------------------- what is missing
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"cost_dims": ()}, "No cost lane"),
+        ({"datasets": (("gaussian", (2, 8)),)}, "No likelihood on real data"),
+        ({"datasets": (("gaussian", (8,)),), "cost_dims": (8,)}, "Fewer than 3 dimensions"),
+        ({"datasets": (("gaussian", (2, 8)),)}, "No pictures of two-dimensional densities"),
+        ({"datasets": (("digits", (64,)),)}, "No trusted Fisher or KL divergence"),
+        (
+            {"methods": tuple(m for m in FEW if not m.chain)},
+            "No method in these tables runs Markov chains",
+        ),
+    ],
+)
+def test_a_missing_piece_is_said_in_place(quick, tmp_path, change, says):
+    assert says in Page(written(small(**change), tmp_path)).text
+
+
+def test_no_target_is_said(quick, tmp_path):
+    assert "sets no target quality" in Page(written(small(datasets=SMALL[:1]), tmp_path, spec=None)).text
+
+
+def test_a_target_that_nothing_reached_is_all_crosses(quick, tmp_path):
+    spec = {"target": [{"metric": "fisher", "value": 1e-9}]}
+    page = Page(written(small(datasets=SMALL[:1]), tmp_path, spec=spec))
+    assert "reached by enough seeds in 0 of" in page.text
+
+
+def test_a_study_in_which_everything_failed(quick, tmp_path):
+    made = small()
+    trials = made.trials.assign(status="crashed", reason="out of luck")
+    for name in ("steps", "passes", "wall", "wall_sampling", "step_seconds", "transitions"):
+        trials[name] = np.nan
+    trials["trusted"] = None
+    page = Page(written(replace(made, trials=trials, curve=made.curve.iloc[:0]), tmp_path))
+    assert "No run finished" in page.text
+    assert "out of luck" in page.text
+
+
+def test_an_empty_table_is_a_one_line_error(tmp_path):
+    made = small()
+    with pytest.raises(StoreError, match=r"^report: .*run a study first") as error:
+        report.write(replace(made, trials=made.trials.iloc[:0]), tmp_path, spec=None, title="")
+    assert "\n" not in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    out = tmp_path_factory.mktemp("report")
+    return out, written(small(), out)
+
+
+def test_the_page_opens_offline_and_every_figure_is_described(page):
+    parsed = Page(page[1])
+    assert all(address.startswith(("data:image/", "#")) for address in parsed.addresses)
+    assert "@import" not in page[1]
+    assert "url(" not in page[1]
+    assert len(parsed.images) >= 6
+    assert all(len(image["alt"]) > 40 for image in parsed.images)
+    assert "A study <of> things" in parsed.text
+
+
+def test_the_first_screen_has_the_answer_and_the_headline_figure(page):
+    first = page[1].split("<nav")[0]
+    assert first.count("<li>") == 3
+    assert 'id="figure-target_cost-first"' in first
+    assert Page(page[1]).text.rstrip().endswith(("stays in.", "largest."))
+
+
+def test_all_files_are_written(page):
+    figures = {path.name for path in (page[0] / "figures").iterdir()}
+    for name in ("step_cost", "sampling_share", "quality_passes", "target_cost", "sample_quality"):
+        assert {f"{name}.svg", f"{name}.png"} <= figures
+    for path in (page[0] / "tables").glob("*.tex"):
+        text = path.read_text(encoding="utf-8")
+        assert r"\toprule" in text
+        assert path.with_suffix(".csv").is_file()
+        body = text.split("\n", 1)[1]
+        assert body.isascii(), sorted(set(re.findall(r"[^\x00-\x7f]", body)))
+    markdown = (page[0] / "report.md").read_text(encoding="utf-8")
+    assert all((page[0] / path).is_file() for path in re.findall(r"\]\((figures/[^)]*)\)", markdown))
+
+
+def test_the_same_tables_give_the_same_bytes(page, tmp_path):
+    written(small(), tmp_path)
+    for path in (path for path in page[0].rglob("*") if path.is_file()):
+        assert path.read_bytes() == (tmp_path / path.relative_to(page[0])).read_bytes(), path.name
+
+
+def test_text_has_the_contrast_of_wcag_aa_in_both_schemes(page):
+    def luminance(colour):
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+    schemes = re.findall(r":root \{(.*?)\}", page[1], re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
+        for ink in ("ink", "soft", "link"):
+            for paper in ("page", "fill"):
+                pair = sorted(luminance(colours[name]) for name in (ink, paper))
+                assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ink, paper)
+
+
+def known(frame_):
+    """The rows of a table without what is missing."""
+    return [
+        {name: value for name, value in row.items() if np.ndim(value) or value == value}
+        for row in records(frame_)
+    ]
+
+
+def by_id(frame_):
+    rows = pd.Series(known(frame_)).groupby(frame_["id"].to_numpy())
+    return {id: part.tolist() for id, part in rows}
+
+
+def test_a_results_folder_from_the_store_is_read(quick, tmp_path):
+    made = small(seeds=1, datasets=SMALL[1:2], methods=FEW[:2], lattice=8)
+    curve, samples = by_id(made.curve), by_id(made.samples)
+    env = known(made.env)[0]
+    with Store(tmp_path / "results") as store:
+        store.append(
+            [
+                Record(trial=trial, curve=curve.get(id, []), env=env, samples=samples.get(id, []))
+                for id, (trial,) in by_id(made.trials).items()
+            ]
+        )
+    assert "eight_gaussians: one run per method" in written(read(tmp_path / "results"), tmp_path / "report")
+
+
+def test_neither_torch_nor_ray_is_imported():
+    code = (
+        "import sys; import ebmark.stats, ebmark.report, ebmark.report.page;"
+        "assert not {'torch', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    lazy = "import sys; import ebmark.report; assert not {'seaborn', 'jinja2', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", lazy], check=True)

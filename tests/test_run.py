@@ -1,0 +1,191 @@
+"""Runs through the command line: both runners, resuming, interruptions, faults, exit codes, and what is printed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ebmark.record import CURVE, TRIALS
+from ebmark.store import read
+
+BAD = Path(__file__).parent / "data" / "misbehaving.py"
+SPEC = """
+name = "small"
+seeds = 2
+metrics = ["fisher", "kl"]
+[budget]
+steps = 30
+batch = 32
+checkpoints = 2
+[network]
+name = "quadratic"
+[[methods]]
+name = "cd"
+k = [1, 2]
+[[methods]]
+name = "nce"
+[[datasets]]
+name = "gaussian"
+dim = [2, 4]
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SPEC)
+    return path
+
+
+def reproducible(folder):
+    """Both tables without the columns that are declared to be timings, in one order."""
+    tables = read(folder)
+    assert not tables.warnings
+    trials = tables.trials[[name for name, column in TRIALS.items() if not column.timing]]
+    curve = tables.curve[[name for name, column in CURVE.items() if not column.timing]]
+    keys = ["id", "step", "metric", "source"]
+    return trials.sort_values("id", ignore_index=True), curve.sort_values(keys, ignore_index=True)
+
+
+def assert_equal(a, b):
+    for left, right in zip(reproducible(a), reproducible(b), strict=True):
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The study, run to its end in one process."""
+    folder = tmp_path_factory.mktemp("serial")
+    (folder / "small.toml").write_text(SPEC)
+    command = [sys.executable, "-m", "ebmark", "run", "small.toml", "-o", "out", "--runner", "serial"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return folder / "out"
+
+
+def test_ray_gives_the_numbers_of_serial_and_a_second_run_trains_nothing(cli, spec, tmp_path, undisturbed):
+    first = cli("run", spec, "-o", "out", "--json")
+    assert first.returncode == 0, first.stderr
+    assert json.loads(first.stdout)["trained"] == 12  # nothing but one JSON document on standard output
+    assert_equal(tmp_path / "out", undisturbed)
+    again = cli("run", spec, "-o", "out", "--json")
+    assert json.loads(again.stdout)["trained"] == 0
+    assert len(pd.read_parquet(tmp_path / "out" / "trials")) == 12
+    assert sorted(p.name for p in Path(os.environ["HOME"]).iterdir() if "ray" in p.name) == [
+        "ray_bootstrap_config.yaml"
+    ]
+
+
+def test_more_seeds_train_only_the_new_ones(cli, spec, tmp_path):
+    cli("run", spec, "-o", "out", "--runner", "serial", "--seeds", 1)
+    more = cli("run", spec, "-o", "out", "--runner", "serial", "--json")
+    assert json.loads(more.stdout)["trained"] == 6
+
+
+def test_killing_the_driver_loses_nothing(spec, tmp_path, undisturbed):
+    """SIGKILL at five random moments; then the run is finished and equals the undisturbed one."""
+    moments = random.Random(1)
+    command = [sys.executable, "-m", "ebmark", "run", str(spec), "-o", "out", "--runner", "serial"]
+    finished: set[str] = set()
+    for _ in range(5):
+        driver = subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert driver.stdout is not None
+        driver.stdout.readline()  # the run has begun
+        time.sleep(moments.uniform(0, 0.6))
+        driver.kill()
+        driver.communicate()
+        stored = read(tmp_path / "out").trials["id"]
+        assert stored.is_unique
+        assert finished <= set(stored)  # what was finished stays
+        finished = set(stored)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    assert_equal(tmp_path / "out", undisturbed)
+
+
+def test_killing_the_driver_of_a_ray_run_loses_nothing(spec, tmp_path, undisturbed):
+    command = [sys.executable, "-m", "ebmark", "run", str(spec), "-o", "out"]
+    driver = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert driver.stdout is not None
+    for _ in range(4):  # the head line and three trials
+        driver.stdout.readline()
+    driver.kill()
+    driver.communicate()
+    before = set(read(tmp_path / "out").trials["id"])
+    assert len(before) >= 3
+    done = subprocess.run(
+        [*command, "--json"], cwd=tmp_path, check=True, capture_output=True, timeout=300, text=True
+    )
+    assert json.loads(done.stdout)["trained"] == 12 - len(before)
+    assert_equal(tmp_path / "out", undisturbed)
+
+
+@pytest.mark.parametrize("runner", ["serial", "ray"])
+def test_interrupting_keeps_what_is_finished(tmp_path, runner):
+    spec = SPEC.replace('name = "nce"', f'name = "{BAD}:sleeps"\nseconds = 0.2')
+    (tmp_path / "small.toml").write_text(spec)
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "ebmark", "run", "small.toml", "-o", "out", "--runner", runner],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert driver.stdout is not None
+    for _ in range(3):  # the head line and two trials, the third sleeps for seconds
+        driver.stdout.readline()
+    time.sleep(1)
+    driver.send_signal(signal.SIGINT)
+    out, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 130, errors
+    assert "everything that finished is kept" in out
+    counts = read(tmp_path / "out").trials["status"].value_counts()
+    assert counts["ok"] >= 2
+    assert counts["cancelled"] >= 1
+    assert counts.sum() < 12
+
+
+def test_every_way_to_fail_is_a_row_and_the_rest_goes_on(cli, tmp_path):
+    names = ["explodes", "raises", "dies", "hangs"]
+    methods = "".join(f'[[methods]]\nname = "{BAD}:{name}"\n' for name in names)
+    (tmp_path / "small.toml").write_text(
+        SPEC.replace('[[methods]]\nname = "cd"\nk = [1, 2]\n', methods).replace("seeds = 2", "seeds = 1")
+        + '[resources]\ntimeout = "2s"\n'
+    )
+    done = cli("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]")
+    assert done.returncode == 2, done.stderr
+    trials = read(tmp_path / "out").trials.set_index("method")
+    assert trials["status"].to_dict() == {
+        "explodes": "diverged",
+        "raises": "crashed",
+        "dies": "crashed",
+        "hangs": "timeout",
+        "nce": "ok",
+    }
+    assert "worker died" in trials.loc["dies", "reason"]
+    assert "worker was killed" in trials.loc["hangs", "reason"]
+    shown = cli("status", "out", "--json")
+    assert json.loads(shown.stdout)["counts"] == {"crashed": 2, "diverged": 1, "ok": 1, "timeout": 1}
+    again = cli("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]", "--json")
+    assert json.loads(again.stdout)["trained"] == 0
+    failed = ("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]", "-m", f"{BAD}:explodes")
+    assert json.loads(cli(*failed, "--rerun", "failed", "--json", "--runner", "serial").stdout)["trained"] == 1
+    assert read(tmp_path / "out").trials.set_index("method").loc["explodes", "attempt"] == 2
+
+
+def test_all_skipped_is_a_success(cli, spec):
+    done = cli("run", spec, "-o", "out", "-m", "sm", "--runner", "serial", "--dry-run")
+    assert done.returncode == 0
+    spec.write_text(SPEC.replace('name = "quadratic"', 'name = "mlp"\nactivation = "relu"'))
+    done = cli("run", spec, "-o", "out", "-m", "sm", "--runner", "serial", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["counts"] == {"skipped": 4}
