@@ -254,10 +254,12 @@ class Network(Plugin):
 
     Class attributes:
         smooth: it has second derivatives (a ReLU network has not).
+        normalisable: exp(-E) has a finite integral whatever the parameters are.
     """
 
     kind = "network"
     smooth: bool = True
+    normalisable: bool = True
 
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
         """A freshly initialised energy for data like ``data (n, d)``, in the data's dtype and device."""

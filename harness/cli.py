@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -26,8 +27,8 @@ Spec = Annotated[
     str, typer.Argument(help="A study file, or the name of a shipped study (`ebmark ls studies`).")
 ]
 Folder = Annotated[
-    Optional[Path], typer.Argument(help="A results folder; by default the newest under results/.")
-]  # noqa: UP045  # typer reads it at run time
+    Path | None, typer.Argument(help="A results folder; by default the newest under results/.")
+]  # typer reads it at run time
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Methods = Annotated[
     list[str],
@@ -46,8 +47,8 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="Overlay the study's [quick] table; another results folder.")
 ]
 Output = Annotated[
-    Optional[Path], typer.Option("-o", "--output", help="Results folder; default results/<study>.")
-]  # noqa: UP045
+    Path | None, typer.Option("-o", "--output", help="Results folder; default results/<study>.")
+]
 
 
 @app.command()
@@ -198,8 +199,18 @@ def main(arguments: list[str] | None = None) -> None:
         # typer brings its own copy of click, whose usage errors have no public name.
         if not hasattr(error, "format_message"):
             raise
-        sys.exit(_fail(f"{error.format_message()} (see ebmark --help)"))
+        sys.exit(_fail(_usage(error.format_message(), arguments)))
     sys.exit(code or 0)
+
+
+def _usage(message: str, arguments: list[str]) -> str:
+    """A usage error with the value that was given and the next command."""
+    given = [
+        f"{a} {b}" for a, b in itertools.pairwise(arguments) if a.startswith("-") and f"'{a}'" in message
+    ]
+    verbs = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    verb = "".join(f" {a}" for a in arguments[:1] if a in verbs)
+    return f"{message.rstrip('.')}{''.join(f' (given: {g})' for g in given[:1])}; see ebmark{verb} --help"
 
 
 def _fail(message: str) -> int:

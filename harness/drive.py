@@ -97,22 +97,25 @@ def drive(
         SpecError: ``only`` names no trial, or several.
         StoreError: the folder cannot be written.
     """
-    trials = _chosen(study.trials(), only)
+    plan = study.trials()
+    order = [trial.id for trial in plan]
+    trials = _chosen(plan, only)
+    progress, interrupted = None, False
     with Store(folder) as store:
         before = done(folder)
         jobs = missing(trials, before, "all" if only else rerun, stale or set())
         store.write_spec(study.text)
-        write_atomic(folder / "plan.json", json.dumps([trial.id for trial in trials]).encode())
-        interrupted = False
+        write_atomic(folder / "plan.json", json.dumps(order).encode())
         if jobs:
-            interrupted = _run(store, jobs, len(trials) - len(jobs), make_runner, out)
-        warnings = store.compact([trial.id for trial in study.trials()])
-    ids = {trial.id for trial in study.trials()}
+            runner = make_runner()
+            progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)
+            interrupted = _run(store, jobs, runner, progress)
+        warnings = store.compact(order)
     stored = done(folder)
-    counts = Counter(stored.loc[stored["id"].isin(ids), "status"])
+    counts = Counter(stored.loc[stored["id"].isin(set(order)), "status"])
     return Outcome(
         folder=folder,
-        trained=len(jobs),
+        trained=progress.finished if progress else 0,
         counts=dict(counts),
         interrupted=interrupted,
         warnings=warnings,
@@ -129,14 +132,13 @@ def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
     return found
 
 
-def _run(store: Store, jobs: list[Job], before: int, make_runner: Callable[[], Runner], out: TextIO) -> bool:
+def _run(store: Store, jobs: list[Job], runner: Runner, progress: Progress) -> bool:
     """Runs both lanes; returns whether the user interrupted."""
     quality = [job for job in jobs if job.trial.lane == "quality"]
     cost = [job for job in jobs if job.trial.lane == "cost"]
     random.Random(0).shuffle(cost)
-    runner = make_runner()
     try:
-        with Progress(total=len(jobs), done=before, slots=runner.slots, out=out) as progress:
+        with progress:
             for lane, exclusive in ((quality, False), (cost, True)):
                 for record in _stoppable(runner.run(lane, exclusive=exclusive)):
                     store.append([record])

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,8 @@ TEST_POINTS = 2000
 MODEL_SAMPLES = 1000
 CHEAP_LOG_Z = 2  # up to this dimension log Z is a quadrature of some milliseconds, taken at every checkpoint
 PICTURE_CELLS = 200
-DIGITS = 4  # of a picture's numbers, which compress well and show no more
+# Decimals of a picture's points and log-densities: it shows no more, and a file stays near 200 kB.
+POINT_DECIMALS, DENSITY_DECIMALS = 3, 2
 
 # By target; they depend on neither method nor seed, so that the next trial in this process finds them here.
 _FLOORS: defaultdict[Ref, dict[tuple[object, ...], tuple[float, float]]] = defaultdict(dict)
@@ -66,6 +67,7 @@ class Evaluator:
     def __init__(self, trial: Trial, dataset: Dataset, data: Points, network: nn.Module) -> None:
         self.trial, self.dataset, self.data, self.network = trial, dataset, data, network
         self.metrics: list[Metric] = [registry.make(ref) for ref in trial.metrics]
+        self.improper = not registry.make(trial.network).normalisable
         self.device = data.test.device
         self._rng = Rng.of(
             "evaluation", trial.dataset.name, trial.dataset.args, trial.seed, device=self.device
@@ -116,7 +118,8 @@ class Evaluator:
         return self.dataset.dim <= CHEAP_LOG_Z
 
     def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy) -> LogZ:
-        made = how(energy, self.data.train, self._rng.split("log_z"), samples=MODEL_SAMPLES)
+        rng = self._rng.split("log_z")
+        made = how(energy, self.data.train, rng, samples=MODEL_SAMPLES, improper=self.improper)
         spent.append(made)
         return made
 
@@ -147,8 +150,8 @@ class Evaluator:
         lattice = _lattice(self.data.test)
         with torch.no_grad():
             log_model = -self.network(lattice).double() - log_z
-        log_true = _rounded(self.dataset.log_prob(lattice)) if self.dataset.exact else [None] * len(lattice)
-        columns = zip(_rounded(lattice), _rounded(log_model), log_true, strict=True)
+        log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS) if self.dataset.exact else [None] * len(lattice)
+        columns = zip(_rounded(lattice), _rounded(log_model, DENSITY_DECIMALS), log_true, strict=True)
         rows = [{"what": "grid", "x": x, "log_model": m, "log_true": t} for x, m, t in columns]
         for what, sample in (("model", drawn), ("true", self.data.test[:MODEL_SAMPLES])):
             rows += [{"what": what, "x": x} for x in (_rounded(sample) if sample is not None else ())]
@@ -195,5 +198,6 @@ def _lattice(test: Tensor) -> Tensor:
     return centre + torch.cartesian_prod(axis, axis)
 
 
-def _rounded(x: Tensor) -> list[Any]:
-    return cast(list[Any], x.double().round(decimals=DIGITS).tolist())
+def _rounded(x: Tensor, decimals: int = POINT_DECIMALS) -> list[Any]:
+    rounded: list[Any] = x.double().round(decimals=decimals).tolist()
+    return rounded

@@ -84,6 +84,11 @@ class Layered(Network):
         """Whether the activation has a second derivative."""
         return self.activation in SMOOTH
 
+    @property
+    def normalisable(self) -> bool:  # type: ignore[override]  # follows the settings here
+        """Whether the Gaussian base term is there."""
+        return self.base
+
     def layers(self, inputs: int, data: Tensor, rng: Rng) -> nn.Sequential:
         """The perceptron itself, from ``inputs`` numbers to one."""
         return perceptron(

@@ -74,7 +74,9 @@ class Progress:
         where = f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}"
         lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
         reason = f": {row['reason']}" if row["reason"] else ""
-        left = f", about {duration(self.seconds_left)} left" if self.finished < self.total else ""
+        # The first trial of each worker also pays for its start: no forecast before a few are done.
+        known = 3 * self.slots <= self.finished < self.total
+        left = f", about {duration(self.seconds_left)} left" if known else ""
         return f"[{self.finished}/{self.total}] {row['status']:<8} {where}{lane}{reason}{left}"
 
 

@@ -32,7 +32,7 @@ def one_line(done):
     ("arguments", "says"),
     [
         (["rum"], "run"),
-        (["run"], "SPEC"),
+        (["run"], "'spec'"),
         (["run", "quickstrat"], "did you mean 'quickstart'?"),
         (["run", "quickstart", "--stepz", "3"], "--steps"),
         (["run", "quickstart", "--seeds", "few"], "few"),

@@ -150,3 +150,11 @@ def test_a_stored_model_gives_the_energy_back():
     module = registry.make(trial(network=("mlp", {})).network).build(data, Rng.of("any"))
     module.load_state_dict({k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
     assert {"params.energy.c", "buffers.mean"} <= set(tensors)
+
+
+def test_the_likelihood_of_a_network_that_may_not_be_normalisable_is_not_trusted():
+    curve = execute(trial("nce", network=("mlp", {"base": False}), metrics=("nll", "fisher")), HERE).curve
+    nll = [point for point in curve if point["metric"] == "nll"]
+    assert not any(point["trusted"] for point in nll)
+    assert all("may be infinite" in point["reasons"] for point in nll)
+    assert all(point["trusted"] for point in curve if point["metric"] == "fisher")

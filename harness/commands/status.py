@@ -7,11 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 from ebmark.console import Console
-from ebmark.store import done, is_locked
+from ebmark.lock import is_locked
+from ebmark.store import done
+from ebmark.tables import must_be_results
 
 
 def show(console: Console, folder: Path) -> None:
     """Counts by status, and what the plan of the last run still misses."""
+    must_be_results(folder)
     stored = done(folder)
     counts = dict(Counter(stored["status"]))
     planned = folder / "plan.json"

@@ -19,27 +19,28 @@ FLAT = 0.1  # an exponent below it is called flat: a factor 1.5 over the range f
 
 
 def growth(study: Study) -> str:
-    """What a step costs at the largest d, and how that grows."""
+    """What a step costs at the largest d that most methods have a number for, and how that grows."""
     cost = study.cost[~study.cost["oracle"]]
     timed = len(usable(cost, "seconds")) > 0
     quantity = "seconds" if timed else "passes"
     rows = usable(cost, quantity)
     if rows.empty:
         return "No run finished from which the cost of a step could be read."
-    d = rows["dim"].max()
+    methods = rows.groupby("dim")["label"].nunique()
+    d, top = methods[methods == methods.max()].index.max(), cost["dim"].max()
     where = f"on {rows['dataset_label'].iloc[0]} with the network {rows['network'].iloc[0]}"
-    centre = np.exp(np.log(rows.loc[rows["dim"] == d, quantity]).groupby(rows["label"], observed=True).mean())
+    at = rows[rows["dim"] == d]
+    centre = np.exp(np.log(at[quantity]).groupby(at["label"], observed=True).mean())
     centre = centre.sort_values(kind="stable")
     show = words.seconds if timed else lambda x: f"{words.work(x)} F per point"
     span = (
         f"from {show(centre.iloc[0])} ({_same(centre, 0)}) to {show(centre.iloc[-1])} ({_same(centre, -1)})"
     )
     lead = "" if timed else "No wall-clock can be trusted or compared here; counted in passes, "
-    text = f"{lead}one step takes {span} at d = {d} {where}"
-    there = set(rows.loc[rows["dim"] == d, "label"])
+    there = set(rows.loc[rows["dim"] == top, "label"])
     missing = [label for label, _ in by_label(cost) if label not in there]
-    text += f"; {words.listed(missing)} gave no number there" if missing else ""
-    return _sentence(text + _steepest(cost, quantity))
+    gap = f"; {words.listed(missing)} gave no number at d = {top}" if missing else ""
+    return _sentence(f"{lead}one step takes {span} at d = {d} {where}{gap}{_steepest(cost, quantity)}")
 
 
 def _same(centre: DataFrame, place: int) -> str:

@@ -102,7 +102,7 @@ def target_cost(reaching: DataFrame, expected: DataFrame, look: Look, *, narrow:
         cells = expected[(expected["goal"] == goal) & (expected["dataset_label"] == dataset)]
         single = reaching[(reaching["goal"] == goal) & (reaching["dataset_label"] == dataset)]
         _target(ax, cells, single, quantity, look)
-        ax.set(title=f"{dataset}: {goal}", ylabel=COST[quantity])
+        ax.set(title=f"{dataset}\n{goal}", ylabel=COST[quantity])
         log_dims(ax, sorted(cells["dim"].unique()))
     legend(figure, look.handles({label: label for label, _ in by_label(expected)}), narrow=narrow)
     return figure
