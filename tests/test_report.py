@@ -13,6 +13,7 @@ import pytest
 from ebmark.record import TABLES
 from ebmark.report import cost_figures, facts, frames, status_tables, tables, target_tables, targets, words
 from ebmark.report.grid import records
+from ebmark.report.names import method_labels
 from ebmark.report.quality_figures import curves
 from ebmark.report.sample_figures import floors, lattices
 from ebmark.stats import scaling_exponent
@@ -96,7 +97,7 @@ def test_no_claim_about_chains_names_the_noise_that_is_the_truth():
     runs = targets.runs(frames.load(made, synthetic.TARGET, ""))
     expected = targets.expected(runs)
     cheapest = expected.sort_values("passes").iloc[0]
-    assert (cheapest["label"], cheapest["own_noise"]) == ("nce", True)
+    assert (cheapest["label"], cheapest["own_noise"]) == ("nce[scale=1]", True)
     assert "without them nce[scale=1.5] at" in facts.reaching(runs, expected)
     texts = [cell.text for row in target_tables.reached(expected, "passes").rows for cell in row[1:]]
     assert [text.endswith("‡") for text in texts] == [False, False, True, True, False, False]
@@ -142,7 +143,7 @@ def test_untrusted_failed_and_oracle_values_do_not_rank(study):
     assert late.text.endswith("(1 diverged)")
     assert not late.tie
     assert cell(kl, "sm", "phi4, d = 8").best
-    own = cell(kl, "nce", "gaussian, d = 8")
+    own = cell(kl, "nce[scale=1]", "gaussian, d = 8")
     assert own.text.endswith("‡")
     assert not own.best
     assert not own.tie
@@ -195,3 +196,14 @@ def test_a_grid_of_networks_or_rates_is_told_apart():
 )
 def test_numbers_have_few_digits_and_a_unit(text, says):
     assert text == says
+
+
+def test_a_method_in_several_forms_is_labelled_with_its_defaults_too():
+    frame = pd.DataFrame(
+        {
+            "method": ["cd", "cd", "nce", "nce", "sm"],
+            "method_label": ["cd", "cd[k=10]", "nce", "nce[scale=1.5]", "sm"],
+            "method_args": ['{"k":1,"h":null}', '{"k":10,"h":null}', '{"scale":1.0}', '{"scale":1.5}', "{}"],
+        }
+    )
+    assert list(method_labels(frame)) == ["cd[k=1]", "cd[k=10]", "nce[scale=1]", "nce[scale=1.5]", "sm"]

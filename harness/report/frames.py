@@ -16,7 +16,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from ebmark.errors import StoreError
-from ebmark.report.names import family, natural, variant
+from ebmark.report.names import family, method_labels, natural, variant
 from ebmark.store import read_samples
 
 CELL = [
@@ -151,7 +151,7 @@ def _trials(raw: DataFrame) -> DataFrame:
     )
     for name in ("dim", "batch", "seed"):
         trials[name] = trials[name].fillna(-1).astype(int)
-    trials["label"] = trials["method_label"].astype(str) + variant(trials)
+    trials["label"] = method_labels(trials).astype(str) + variant(trials)
     order = sorted(trials["label"].unique(), key=natural)
     trials["label"] = pd.Categorical(trials["label"], categories=order, ordered=True)
     settings = {text: json.loads(text or "{}") for text in trials["method_args"].unique()}

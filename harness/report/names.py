@@ -23,6 +23,29 @@ def variant(trials: DataFrame) -> Series:
     return suffix
 
 
+def method_labels(trials: DataFrame) -> Series:
+    """The stored label; where a method stands in several forms, with every setting that another form names.
+
+    ``cd`` beside ``cd[k=10]`` becomes ``cd[k=1]``: a reader need not know the defaults.
+    """
+    forms = trials[["method", "method_label", "method_args"]].drop_duplicates("method_label")
+    named = forms["method_label"].str.findall(r"(\w+)=").groupby(forms["method"]).agg(_union)
+    labels = {}
+    for method, label, text in forms.itertuples(index=False):
+        settings = json.loads(text or "{}")
+        shown = [f"{key}={_short(settings[key])}" for key in named[method] if key in settings]
+        labels[label] = f"{method}[{','.join(shown)}]" if shown else label
+    return trials["method_label"].map(labels)
+
+
+def _union(lists: Series) -> list[str]:
+    return list(dict.fromkeys(key for keys in lists for key in keys))
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _rate(optimiser: str) -> str:
     rate = (json.loads(optimiser or "{}").get("energy") or {}).get("lr")
     return "" if rate is None else f"lr={rate:g}"
