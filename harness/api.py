@@ -54,6 +54,7 @@ class Energy:
         self.meter = meter if meter is not None else Meter()
 
     def __call__(self, x: Tensor) -> Tensor:
+        """E(x) ``(...)``, counted as one forward per point."""
         self.meter.count(points(x), graph=2, forward=1)
         return cast(Tensor, self.module(x))
 
@@ -63,7 +64,7 @@ def points(x: Tensor) -> int:
     return x.numel() // x.shape[-1]
 
 
-# ---------------------------------------------------------------------------------------------------- settings
+# ------------------------------------------------------------------------------------------------- settings
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Auto:
 
 
 def auto(factor: float, *, scale: float = 1, dim: float = 0) -> float:
-    """A default that follows the data: ``factor * sd**scale * d**dim``; a plug-in only ever sees the number."""
+    """A default that follows the data: ``factor * sd**scale * d**dim``; a plug-in only sees the number."""
     return cast(float, Auto(factor, scale, dim))
 
 
@@ -94,7 +95,7 @@ def resolve(plugin: P, data: Tensor) -> P:
     return replace(plugin, **numbers) if numbers else plugin  # type: ignore[type-var]
 
 
-# ----------------------------------------------------------------------------------------------------- methods
+# -------------------------------------------------------------------------------------------------- methods
 
 
 class Constants(nn.Module):
@@ -148,7 +149,8 @@ class Method(Plugin):
 
     Class attributes:
         year: of the publication.
-        players: optimiser settings by player that differ from the study's default, e.g. ``{"energy": {"lr": 1e-3}}``.
+        players: optimiser settings by player that differ from the study's default, e.g.
+            ``{"energy": {"lr": 1e-3}}``.
     """
 
     kind = "method"
@@ -156,11 +158,11 @@ class Method(Plugin):
     players: ClassVar[Mapping[str, Mapping[str, float]]] = {"energy": {}}
 
     def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
-        """The state before the first step. ``data (n, d)`` is the training set, or a fixed draw from a stream."""
+        """The state before the first step; ``data (n, d)``: the training set or a fixed draw of a stream."""
         return State()
 
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor | Step:
-        """The loss ``(...)`` of a batch ``x (..., n, d)``; a bare tensor is the loss of the player ``energy``."""
+        """The loss ``(...)`` of a batch ``x (..., n, d)``; a bare tensor is that of the player ``energy``."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def passes(self, d: int) -> Passes:
@@ -185,7 +187,7 @@ class Method(Plugin):
         return None
 
 
-# -------------------------------------------------------------------------------------------------------- data
+# ----------------------------------------------------------------------------------------------------- data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +234,7 @@ class Dataset(Plugin):
 
 
 class RealDataset(Dataset):
-    """Rows of a file. ``splits`` never depends on a trial's seed, so every seed is tested on the same rows."""
+    """Rows of a file; ``splits`` never depends on a trial's seed: every seed is tested on the same rows."""
 
     exact = False
 
@@ -246,7 +248,7 @@ class RealDataset(Dataset):
         return train[rng.integers(len(train), (n,))]
 
 
-# ---------------------------------------------------------------------------------------------------- networks
+# ------------------------------------------------------------------------------------------------- networks
 
 
 class Network(Plugin):
@@ -266,7 +268,7 @@ class Network(Plugin):
         raise NotImplementedError(f"{type(self).__name__} has no build")
 
 
-# ----------------------------------------------------------------------------------------------------- metrics
+# -------------------------------------------------------------------------------------------------- metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,13 +293,13 @@ class Evaluation:
     Attributes:
         test: held-out points ``(n, d)``, the same for every method.
         log_z: log Z of the energy with its error, computed once per checkpoint and shared.
-        samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share; None where
-            the energy is not finite.
+        samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share; None
+            where the energy is not finite.
         true_pair: ``true_pair(i, n)`` gives two independent true samples ``(n, d)`` and one of the test set's
             size, the i-th of the pairs behind the noise floor; the same for every method.
         rng: the stream of the evaluation, the same for every method.
-        floors: noise floors of this target by metric and sample sizes. They depend on neither model nor seed, so
-            a process keeps them from one trial to the next.
+        floors: noise floors of this target by metric and sample sizes. They depend on neither model nor seed,
+            so a process keeps them from one trial to the next.
     """
 
     energy: Energy
@@ -329,7 +331,7 @@ class Metric(Plugin):
         raise NotImplementedError(f"{type(self).__name__} has no measure")
 
 
-# -------------------------------------------------------------------------------------------------- decorators
+# ----------------------------------------------------------------------------------------------- decorators
 
 T = TypeVar("T", bound=type)
 

@@ -1,8 +1,9 @@
 """The conformance test of a method: structure, and the mathematics that it declares.
 
-The heart is a z-test on Gaussian data N(mu, v I) with the one-parameter energy E = k|x - mu|²/2. Everything else of
-the method stands at its exact best response (``Method.at_gaussian``). Over 400 independent replicates the mean
-gradient of the loss in k must vanish at the declared minimiser, be negative below it and positive above it.
+The heart is a z-test on Gaussian data N(mu, v I) with the one-parameter energy E = k|x - mu|²/2. Everything
+else of the method stands at its exact best response (``Method.at_gaussian``). Over 400 independent replicates
+the mean gradient of the loss in k must vanish at the declared minimiser, be negative below it and positive
+above it.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class IsotropicGaussian(nn.Module):
         self.k = nn.Parameter(k.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """x ``(..., n, d)`` -> E(x) ``(..., n)``."""
+        """E(x) ``(..., n)`` of x ``(..., n, d)``."""
         return 0.5 * self.k[..., None] * (x - self.mu).square().sum(-1)
 
 
@@ -75,7 +76,7 @@ def _guarded(one: Callable[[Method], Finding], method: Method) -> Finding:
 
 
 def gradients(method: Method, k: float, *, replicates: int = REPLICATES) -> dict[str, Tensor]:
-    """Raw gradients ``(replicates,)`` of the energy's loss in k and in each learned constant at its optimum."""
+    """Raw gradients ``(replicates,)`` of the energy's loss in k and in each learned constant."""
     mu = torch.tensor(MEAN, dtype=torch.float64)
     module = IsotropicGaussian(mu, torch.full((replicates,), k, dtype=torch.float64))
     state = method.at_gaussian(mu, VARIANCE, module.k.detach())
@@ -129,7 +130,7 @@ def _likely_fault(name: str, factor: float, z: float) -> str:
         return "the sign is inverted: s = -grad E, p proportional to exp(-E)"
     if factor != 1.0:
         return "the gradient does not see k: a detached term, or a wrong factor"
-    return "the minimiser is not the declared one: a wrong factor, or a bias that gaussian_precision leaves out"
+    return "the minimiser is not the declared one: a wrong factor, or an undeclared bias"
 
 
 # --------------------------------------------------------------------------------------------- structure
@@ -163,7 +164,9 @@ def _small_run(method: Method, d: int = 3, n: int = 16) -> tuple[_Small, Energy,
 
 def _parameters(module: nn.Module, state: State) -> list[tuple[str, nn.Parameter]]:
     named = [(f"network.{name}", p) for name, p in module.named_parameters()]
-    return named + [(f"{who}.{name}", p) for who, m in state.params.items() for name, p in m.named_parameters()]
+    for who, own in state.params.items():
+        named += [(f"{who}.{name}", p) for name, p in own.named_parameters()]
+    return named
 
 
 def _pickles(method: Method) -> Finding:
@@ -175,13 +178,14 @@ def _counts(method: Method) -> Finding:
     for d in (2, 5):
         _, energy, x, state, rng = _small_run(method, d)
         for loss in _step(method, energy, x, state, rng).losses.values():
-            loss.sum().backward(retain_graph=True)
+            torch.autograd.backward([loss.sum()], retain_graph=True)
         energy.meter.commit()
         counted, declared = energy.meter.passes * (1 / len(x)), method.passes(d)
         if counted != declared:
             found = f"counted {counted}, declared {declared} at d = {d}; use the operators of ebmark.ops"
             return Finding(what=f"{method!r}: passes", ok=False, found=found)
-    return Finding(what=f"{method!r}: passes", ok=True, found=f"{method.passes(2).total:g} F at d = 2, as declared")
+    found = f"{method.passes(2).total:g} F at d = 2, as declared"
+    return Finding(what=f"{method!r}: passes", ok=True, found=found)
 
 
 def _reproduces(method: Method) -> Finding:
@@ -198,7 +202,7 @@ def _reaches(method: Method) -> Finding:
     module, energy, x, state, rng = _small_run(method)
     step = _step(method, energy, x, state, rng)
     for loss in step.losses.values():
-        loss.sum().backward(retain_graph=True)
+        torch.autograd.backward([loss.sum()], retain_graph=True)
     # The last bias only adds a constant to E, which cancels in every method that never sees Z.
     idle = [
         name
@@ -223,7 +227,7 @@ def _broadcasts(method: Method) -> Finding:
         one = Energy(IsotropicGaussian(mu, k[i]))
         alone.append(_step(method, one, x[i], state, Rng(seed, dtype=torch.float64)).losses["energy"])
     same = together.shape == (2,) and torch.allclose(together, torch.stack(alone), rtol=1e-10, atol=1e-12)
-    found = "two runs in one call equal each alone" if same else f"{together.tolist()} together, {alone} alone"
+    found = "two runs in one call equal each alone" if same else f"{together} together, {alone} alone"
     return Finding(what=f"{method!r}: leading dimensions", ok=same, found=found)
 
 

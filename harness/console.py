@@ -12,8 +12,8 @@ from typing import Any, TextIO
 class Console:
     """Standard output that nobody else can write to.
 
-    Ray prints notices of dying workers on standard output whatever it is asked; ``protect`` keeps a descriptor of
-    our own and sends everything else that is written there to standard error.
+    Ray prints notices of dying workers on standard output whatever it is asked; ``protect`` keeps a
+    descriptor of our own and sends everything else that is written there to standard error.
 
     Args:
         as_json: one JSON document goes to standard output and every other word to standard error.

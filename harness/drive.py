@@ -63,19 +63,16 @@ def missing(trials: Sequence[Trial], finished: pd.DataFrame, rerun: str | None, 
         rerun: ``failed``, ``stale``, ``all`` or None.
         stale: ids of stored trials whose code has changed since.
     """
-    known = {row.id: row for row in finished.itertuples()}
+    statuses = dict(zip(finished["id"], finished["status"], strict=True))
+    attempts = {id: int(n) for id, n in zip(finished["id"], finished["attempt"], strict=True)}
 
     def wanted(trial: Trial) -> bool:
-        before = known.get(trial.id)
-        if before is None or before.status == "cancelled" or rerun == "all":
+        before = statuses.get(trial.id)
+        if before is None or before == "cancelled" or rerun == "all":
             return True
-        return (rerun == "failed" and before.status in FAILED) or (rerun == "stale" and trial.id in stale)
+        return (rerun == "failed" and before in FAILED) or (rerun == "stale" and trial.id in stale)
 
-    return [
-        Job(trial=trial, attempt=known[trial.id].attempt + 1 if trial.id in known else 1)
-        for trial in trials
-        if wanted(trial)
-    ]
+    return [Job(trial=t, attempt=attempts.get(t.id, 0) + 1) for t in trials if wanted(t)]
 
 
 def drive(
@@ -90,8 +87,8 @@ def drive(
 ) -> Outcome:
     """Runs what is missing; every record is on disk before the next is asked for.
 
-    The quality lane comes first and packs the machine; the cost lane follows, one trial at a time, its methods and
-    dimensions interleaved at random so that a drift of the machine spreads over all.
+    The quality lane comes first and packs the machine; the cost lane follows, one trial at a time, its
+    methods and dimensions interleaved at random so that a drift of the machine spreads over all.
 
     Raises:
         SpecError: ``only`` names no trial, or several.
@@ -151,9 +148,10 @@ def _run(store: Store, jobs: list[Job], runner: Runner, progress: Progress) -> b
 
 
 def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while a record is being stored.
+    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is being stored.
 
-    The runner then yields a ``cancelled`` record for each trial in flight before it raises ``KeyboardInterrupt``.
+    The runner then yields a ``cancelled`` record for each trial in flight before it raises
+    ``KeyboardInterrupt``.
     """
     if threading.current_thread() is not threading.main_thread() or not isinstance(records, Generator):
         yield from records

@@ -1,4 +1,4 @@
-"""Evaluation of a fitted energy at checkpoints: the same held-out points, streams and budget for every method."""
+"""Evaluation of a fitted energy at checkpoints: every method shares points, streams and budget."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Evaluator:
         return final or "log_z" not in metric.needs or self._cheap
 
     def _true_pair(self, i: int, n: int) -> tuple[Tensor, Tensor]:
-        """Two independent true samples, of ``n`` points and of the test set's size (of real data: disjoint rows)."""
+        """Independent true samples of ``n`` points and of the test set's size (real data: disjoint rows)."""
         rng = Rng.of("pair", self.trial.dataset.name, self.trial.dataset.args, i, device=self.device)
         if not isinstance(self.dataset, RealDataset):
             return self.dataset.sample(n, rng), self.dataset.sample(len(self.data.test), rng)
@@ -141,7 +141,7 @@ class Evaluator:
         return rows[len(self.data.test) :][:n], rows[: len(self.data.test)]
 
     def picture(self) -> list[dict[str, Any]]:
-        """Rows of the samples table at d = 2: a lattice with both log-densities, and samples of model and truth."""
+        """Rows of the samples table at d = 2: a lattice with log-densities, samples of both."""
         if self.dataset.dim != 2 or self._final is None:
             return []
         log_z, drawn = self._final[0]().value, self._final[1]().samples
@@ -150,7 +150,9 @@ class Evaluator:
         lattice = _lattice(self.data.test)
         with torch.no_grad():
             log_model = -self.network(lattice).double() - log_z
-        log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS) if self.dataset.exact else [None] * len(lattice)
+        log_true: list[Any] = [None] * len(lattice)
+        if self.dataset.exact:
+            log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS)
         columns = zip(_rounded(lattice), _rounded(log_model, DENSITY_DECIMALS), log_true, strict=True)
         rows = [{"what": "grid", "x": x, "log_model": m, "log_true": t} for x, m, t in columns]
         for what, sample in (("model", drawn), ("true", self.data.test[:MODEL_SAMPLES])):
@@ -159,7 +161,7 @@ class Evaluator:
 
 
 def gaussian_baseline(data: Points) -> Value:
-    """Mean negative log-likelihood in nats of the test rows under the Gaussian fitted to the training rows."""
+    """Mean negative log-likelihood in nats of the test rows under the Gaussian of the training rows."""
     mean, tril = fit_gaussian(data.train.double())
     nll = -gaussian_log_prob(data.test.double(), mean, tril)
     return Value(value=nll.mean().item(), se=nll.std().item() / math.sqrt(len(nll)))

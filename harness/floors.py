@@ -59,8 +59,8 @@ def floor(at: Evaluation, metric: Metric, n: int, distance: TwoSample) -> tuple[
 def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
     """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
 
-    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where there is no sample
-    the value is NaN.
+    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where there is no
+    sample the value is NaN.
     """
     z, samples = at.log_z(), at.samples()
     if samples is None:

@@ -1,7 +1,7 @@
 """Counting and timing: what a training step does and how long each part of it takes.
 
-The unit of work is the pass F, one forward of the energy on one point. An input gradient costs about 1 F more; the
-backward pass through an energy costs 2 F, through a score or a Hessian-vector product 4 F.
+The unit of work is the pass F, one forward of the energy on one point. An input gradient costs about 1 F
+more; the backward pass through an energy costs 2 F, through a score or a Hessian-vector product 4 F.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Meter:
         self._since = 0.0
 
     def count(self, n: float, *, graph: float = 0, **kinds: float) -> None:
-        """Adds ``kinds`` (F per point) for ``n`` points, and ``graph`` F per point that a backward would cost."""
+        """Adds ``kinds`` (F per point) for ``n`` points; a backward would cost ``graph`` F per point more."""
         for kind, passes in kinds.items():
             self._counts[kind] += passes * n
         if torch.is_grad_enabled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -25,13 +26,14 @@ def perceptron(
 ) -> nn.Sequential:
     """``inputs`` -> ``depth`` hidden layers of ``width`` -> 1, in the dtype and on the device of ``like``.
 
-    Weights are N(0, gain²/fan-in), the last layer's N(0, 1/fan-in); biases are uniform on ±1/√fan-in. With torch's
-    default scale (a gain of about 0.58) an energy starts so flat that it stalls for hundreds of steps.
+    Weights are N(0, gain²/fan-in), the last layer's N(0, 1/fan-in); biases are uniform on ±1/√fan-in. With
+    torch's default scale (a gain of about 0.58) an energy starts so flat that it stalls for hundreds of
+    steps.
     """
     sizes = [inputs, *[width] * depth, 1]
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
-        linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out, device=like.device, dtype=like.dtype)
+    for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        linear = nn.Linear(fan_in, fan_out, device="meta", dtype=like.dtype).to_empty(device=like.device)
         last = i == depth
         with torch.no_grad():
             linear.weight.copy_(rng.normal((fan_out, fan_in)) * ((1 if last else gain) / math.sqrt(fan_in)))
@@ -62,7 +64,7 @@ class GaussianBase(nn.Module):
 
 
 class Layered(Network):
-    """What the networks made of one perceptron share: its settings and their limits. Subclasses are registered."""
+    """What networks made of one perceptron share: its settings and their limits."""
 
     width: int
     depth: int

@@ -83,7 +83,7 @@ def score_and_curve(energy: Energy, x: Tensor, v: Tensor) -> tuple[Tensor, Tenso
 
 
 def fit_gaussian(data: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Mean ``(d,)`` and Cholesky factor ``(d, d)`` of ``data (n, d)``, standard deviations times ``scale``."""
+    """Mean ``(d,)`` and Cholesky factor ``(d, d)`` of ``data (n, d)``, the latter times ``scale``."""
     mean = data.mean(0)
     centred = (data - mean).double()
     covariance = centred.T @ centred / (len(data) - 1)
@@ -106,4 +106,5 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, tril: Tensor) -> Tensor:
     d = mean.shape[-1]
     z = torch.linalg.solve_triangular(tril, (x - mean).unsqueeze(-1), upper=False).squeeze(-1)
     log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return -0.5 * z.square().sum(-1) - log_det - 0.5 * d * math.log(2 * math.pi)
+    log_p: Tensor = -0.5 * z.square().sum(-1) - log_det - 0.5 * d * math.log(2 * math.pi)
+    return log_p

@@ -1,7 +1,8 @@
 """What a study will cost: predicted passes and seconds, without training anything.
 
-A trial's time is its steps times the seconds per step of that cell where earlier tables have measured it, else its
-passes times the seconds per pass of its network. Without any table a shipped one is used and marked uncalibrated.
+A trial's time is its steps times the seconds per step of that cell where earlier tables have measured it,
+else its passes times the seconds per pass of its network. Without any table a shipped one is used and marked
+uncalibrated.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Costs:
         ok = trials[(trials["status"] == "ok") & (trials["steps"] > 1)]
         seconds = ok["step_seconds"].fillna(ok["wall"] / (ok["steps"] - 1))
         self.cells = seconds.groupby([ok[name] for name in _CELL]).median().to_dict()
-        self.per_pass |= (ok["wall"] / ok["passes"]).groupby(ok["network"]).median().to_dict()
+        per_pass = (ok["wall"] / ok["passes"]).groupby(ok["network"]).median()
+        self.per_pass |= {str(network): float(seconds) for network, seconds in per_pass.items()}
         self.per_step = 0.0
         quality = ok[ok["lane"] == "quality"]
         if len(quality):

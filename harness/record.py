@@ -1,8 +1,8 @@
 """The tables: what is stored about a trial. The one place where columns are named, typed and explained.
 
-``SCHEMA`` is the version of all four tables. A reader refuses a newer one. Types are Arrow's names. ``timing``
-marks the columns that differ between two runs of the same study; every other column is reproduced bit for bit on
-CPU when the budget is in steps or passes.
+``SCHEMA`` is the version of all four tables. A reader refuses a newer one. Types are Arrow's names.
+``timing`` marks the columns that differ between two runs of the same study; every other column is reproduced
+bit for bit on CPU when the budget is in steps or passes.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ Row = Mapping[str, Any]
 
 
 def row(table: str, values: Row) -> dict[str, Any]:
-    """A row with every column of ``table`` in order, None where ``values`` has none; an unknown name is an error."""
+    """Every column of ``table`` in order, None where ``values`` has none; an unknown name is a KeyError."""
     columns = TABLES[table]
     if unknown := set(values) - set(columns):
         raise KeyError(f"no column {', '.join(sorted(unknown))} in the table {table}")

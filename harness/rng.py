@@ -1,8 +1,8 @@
 """Randomness: named, reproducible streams that a loss receives as an argument.
 
-A stream is keyed by strings and integers, e.g. ``Rng.of("gaussian", 3, "data")``; the same key always gives the
-same numbers, whatever else the process has drawn. ``Rng.stack`` puts R streams side by side: every draw then has a
-leading index of length R, and slice r is what stream r alone would have drawn.
+A stream is keyed by strings and integers, e.g. ``Rng.of("gaussian", 3, "data")``; the same key always gives
+the same numbers, whatever else the process has drawn. ``Rng.stack`` puts R streams side by side: every draw
+then has a leading index of length R, and slice r is what stream r alone would have drawn.
 """
 
 from __future__ import annotations

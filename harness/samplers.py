@@ -1,7 +1,7 @@
 """Markov chains on an energy: unadjusted and Metropolis-adjusted Langevin, and Hamiltonian Monte Carlo.
 
-Methods and evaluation use the same chains. A chain counts its passes and transitions on the energy's meter and
-times itself there as ``sampling``. No gradient flows through it.
+Methods and evaluation use the same chains. A chain counts its passes and transitions on the energy's meter
+and times itself there as ``sampling``. No gradient flows through it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 from ebmark.api import Energy, Rng, points
 from ebmark.ops import value_and_gradient
 
-# Roberts and Rosenthal (1998), Optimal scaling of discrete approximations to Langevin diffusions, JRSS B 60(1):
-# MALA mixes best in high dimension when it accepts 0.574. At a fifth of that step it would accept 0.96, the
-# acceptance 2 Phi(-l^3 J/2) with l^3 smaller by 5^1.5: that is where an unadjusted chain is kept.
+# Roberts and Rosenthal (1998), Optimal scaling of discrete approximations to Langevin diffusions, JRSS B
+# 60(1): MALA mixes best in high dimension when it accepts 0.574. At a fifth of that step it would accept
+# 0.96, the acceptance 2 Phi(-l^3 J/2) with l^3 smaller by 5^1.5: that is where an unadjusted chain is kept.
 TARGET_ACCEPTANCE = {"mala": 0.574, "ula": 0.96, "hmc": 0.65}
 
 
@@ -26,8 +26,8 @@ class Chain:
 
     Attributes:
         x: the last states ``(..., n, d)``.
-        acceptance: mean probability of acceptance ``(...)``; for ula what a Metropolis test would have accepted,
-            NaN where that was not asked for.
+        acceptance: mean probability of acceptance ``(...)``; for ula what a Metropolis test would have
+            accepted, NaN where that was not asked for.
         displacement: mean distance from start to end ``(...)``.
     """
 

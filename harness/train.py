@@ -22,13 +22,13 @@ class DivergedError(Exception):
 
 
 def batches(dataset: Dataset, batch: int, n_train: int | None, train: Tensor, rng: Rng) -> Iterator[Tensor]:
-    """Endless batches ``(batch, d)``: a fresh stream, or shuffled epochs over ``train (n, d)`` where data are finite.
+    """Endless batches ``(batch, d)``: a fresh stream, or shuffled epochs over ``train (n, d)``.
 
     The last, incomplete batch of an epoch is filled from the next one.
     """
     if n_train is None and not isinstance(dataset, RealDataset):
         while True:
-            yield from dataset.sample(BLOCK * batch, rng).split(batch)
+            yield from torch.split(dataset.sample(BLOCK * batch, rng), batch)
     order = torch.empty(0, dtype=torch.long, device=train.device)
     while True:
         while len(order) < batch:
@@ -141,7 +141,8 @@ class Training:
             for i, (name, loss) in enumerate(step.losses.items()):
                 parameters = self.players[name].parameters
                 self.players[name].optimiser.zero_grad(set_to_none=True)
-                loss.sum().backward(inputs=parameters, retain_graph=i < len(step.losses) - 1)
+                more = i < len(step.losses) - 1
+                torch.autograd.backward([loss.sum()], inputs=parameters, retain_graph=more)
             self.meter.commit()
         with self.meter.phase("optimiser"):
             for name in step.losses:
@@ -159,7 +160,7 @@ class Training:
         return means
 
     def step_seconds(self) -> tuple[float, float]:
-        """Median and interquartile range of the seconds per step, the first calls left out; NaN before any."""
+        """Median and interquartile range of the seconds per step without the first calls; NaN before any."""
         timed = self.step_times[2:] or self.step_times
         if len(timed) < 2:
             return (timed[0] if timed else math.nan), math.nan
@@ -175,7 +176,11 @@ class Training:
     def optimiser_settings(self) -> dict[str, dict[str, Any]]:
         """The settings in use, by player."""
         return {
-            name: {"lr": player.lr, "betas": list(player.optimiser.defaults["betas"]), "schedule": self.schedule}
+            name: {
+                "lr": player.lr,
+                "betas": list(player.optimiser.defaults["betas"]),
+                "schedule": self.schedule,
+            }
             for name, player in self.players.items()
         }
 

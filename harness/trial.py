@@ -29,7 +29,7 @@ class Ref:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """When training ends: the first limit to be reached. ``passes`` is in F, summed over the points of all batches."""
+    """When training ends: at the first limit; ``passes`` is in F, summed over the points of all batches."""
 
     steps: int | None = None
     passes: float | None = None
@@ -71,8 +71,8 @@ class Optimiser:
 class Trial:
     """One cell of a study.
 
-    The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics``, ``checkpoints``), for how long
-    it may run (``timeout``) and under which study's name do not change what is trained.
+    The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics``, ``checkpoints``), for how
+    long it may run (``timeout``) and under which study's name do not change what is trained.
     """
 
     lane: str = "quality"

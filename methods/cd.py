@@ -2,8 +2,9 @@ r"""Contrastive divergence (Hinton, 2002): k sampler steps from the data at ever
 
     ∇J(θ) = E_d ∇E_θ(x) - E ∇E_θ(x_k),    x_k after k transitions of a Markov chain for p_θ from x
 
-No gradient flows through x_k. With an exact sampler (MALA) the data's density is a fixed point for every k; an
-unadjusted one (ULA) has its own stationary law, and on N(mu, v I) the fixed point (1 - √(1 - 2h/v))/h for every k.
+No gradient flows through x_k. With an exact sampler (MALA) the data's density is a fixed point for every k;
+an unadjusted one (ULA) has its own stationary law, and on N(mu, v I) the fixed point (1 - √(1 - 2h/v))/h for
+every k.
 
 Reference: Training products of experts by minimizing contrastive divergence, Neural Computation 14(8), 2002,
 https://doi.org/10.1162/089976602760128018
@@ -14,10 +15,11 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
+
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
 from ebmark.errors import SpecError
 from ebmark.samplers import adapt, langevin
-from torch import Tensor
 
 
 @method("cd", year=2002)
@@ -27,8 +29,8 @@ class ContrastiveDivergence(Method):
     Attributes:
         k: transitions per update.
         sampler: mala, or ula without the acceptance step.
-        h: step size in the data's units squared. Without one it is adapted at every update towards MALA's best
-            acceptance (for ula to a fifth of that step, at the price of one more gradient).
+        h: step size in the data's units squared. Without one it is adapted at every update towards MALA's
+            best acceptance (for ula to a fifth of that step, at the price of one more gradient).
     """
 
     k: int = 1

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor
+
 from ebmark.api import Energy, Method, Passes, Rng, State, auto, method
 from ebmark.errors import SpecError
 from ebmark.ops import score
-from torch import Tensor
 
 
 @method("dsm", year=2011)

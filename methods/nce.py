@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
 from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, method
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
-from torch import Tensor
-from torch.nn.functional import softplus
 
 
 @method("nce", year=2010)

@@ -10,9 +10,10 @@ https://jmlr.org/papers/v6/hyvarinen05a.html
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ebmark.api import Dataset, Energy, Method, Network, Passes, Rng, State, method
 from ebmark.ops import score_and_trace
-from torch import Tensor
 
 
 @method("sm", year=2005)
@@ -36,7 +37,7 @@ class ScoreMatching(Method):
 def needs_smoothness(dataset: Dataset, network: Network) -> str | None:
     """Why a method with second derivatives cannot be used there, or None."""
     if not network.smooth:
-        return f"the network {network.name} has no second derivatives with these settings; use a smooth activation"
+        return f"the network {network.name} has no second derivatives; use a smooth activation"
     if not dataset.smooth:
         return f"the density of {dataset.name} has no score"
     return None

@@ -2,7 +2,8 @@ r"""Sliced score matching with reduced variance (Song, Garg, Shi and Ermon, 2019
 
     J(θ) = E [ v'∇s_θ(x) v + ½ |s_θ(x)|² ],    E vv' = I
 
-The trace of score matching by M random projections; Rademacher v have the least variance of the usual choices.
+The trace of score matching by M random projections; Rademacher v have the least variance of the usual
+choices.
 
 Reference: Sliced score matching: a scalable approach to density and score estimation, UAI 2019,
 https://arxiv.org/abs/1905.07088
@@ -11,11 +12,12 @@ https://arxiv.org/abs/1905.07088
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from ebmark.api import Dataset, Energy, Method, Network, Passes, Rng, State, method
 from ebmark.errors import SpecError
 from ebmark.methods.sm import needs_smoothness
 from ebmark.ops import score_and_curve
-from torch import Tensor
 
 
 @method("ssm_vr", year=2019)

@@ -1,4 +1,4 @@
-"""Every registered method against the structure and the mathematics that it declares; the test's own power."""
+"""Every registered method against the structure and mathematics that it declares; the test's own power."""
 
 import dataclasses
 import math
@@ -73,7 +73,8 @@ def test_a_method_that_raises_is_a_finding_not_a_traceback():
     def loss(self, energy, x, state, rng):
         raise RuntimeError("no such luck")
 
-    assert any("no such luck" in f.found for f in _failures(_broken(registry.get("method", "dsm"), loss=loss)))
+    failures = _failures(_broken(registry.get("method", "dsm"), loss=loss))
+    assert any("no such luck" in f.found for f in failures)
 
 
 def test_relu_and_flat_densities_must_be_declined():

@@ -57,7 +57,7 @@ def test_score_trace_and_curvature_of_a_quadratic(quadratic):
 
 
 def test_score_matching_gradient_vanishes_at_the_maximum_likelihood_estimate():
-    """On the full Gaussian family score matching is maximum likelihood: K the inverse covariance, divisor n."""
+    """On the full Gaussian family score matching is maximum likelihood: K = inverse covariance, divisor n."""
     module = Quadratic(4)
     x = Rng.of("sample", dtype=torch.float64).normal((50, 4)) @ module.K.detach()
     centred = x - x.mean(0)
@@ -77,7 +77,8 @@ def test_derivatives_of_a_network_agree_with_its_hessian():
     x = rng.normal((11, 3))
     hessian = torch.stack([torch.autograd.functional.hessian(module, point) for point in x])
     s, trace = score_and_trace(Energy(module), x)
-    assert torch.allclose(s, -torch.stack([torch.autograd.functional.jacobian(module, point) for point in x]), atol=1e-12)
+    gradient = torch.stack([torch.autograd.functional.jacobian(module, point) for point in x])
+    assert torch.allclose(s, -gradient, atol=1e-12)
     assert torch.allclose(trace, -hessian.diagonal(dim1=-2, dim2=-1).sum(-1), atol=1e-12)
 
 
@@ -85,8 +86,11 @@ def test_derivatives_of_a_network_agree_with_its_hessian():
     ("operator", "work"),
     [
         (lambda e, x: e(x), Passes(forward=1, backward=2)),
-        (lambda e, x: score(e, x), Passes(forward=1, input_gradient=1, backward=4)),
-        (lambda e, x: score_and_trace(e, x)[1], Passes(forward=1, input_gradient=1, second_order=6, backward=16)),
+        (score, Passes(forward=1, input_gradient=1, backward=4)),
+        (
+            lambda e, x: score_and_trace(e, x)[1],
+            Passes(forward=1, input_gradient=1, second_order=6, backward=16),
+        ),
         (
             lambda e, x: score_and_curve(e, x, x[None])[1],
             Passes(forward=1, input_gradient=1, second_order=2, backward=8),

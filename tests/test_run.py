@@ -1,4 +1,4 @@
-"""Runs through the command line: both runners, resuming, interruptions, faults, exit codes, and what is printed."""
+"""Runs through the command line: both runners, resuming, interruptions, faults and exit codes."""
 
 import json
 import os
@@ -178,7 +178,8 @@ def test_every_way_to_fail_is_a_row_and_the_rest_goes_on(cli, tmp_path):
     again = cli("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]", "--json")
     assert json.loads(again.stdout)["trained"] == 0
     failed = ("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]", "-m", f"{BAD}:explodes")
-    assert json.loads(cli(*failed, "--rerun", "failed", "--json", "--runner", "serial").stdout)["trained"] == 1
+    rerun = cli(*failed, "--rerun", "failed", "--json", "--runner", "serial")
+    assert json.loads(rerun.stdout)["trained"] == 1
     assert read(tmp_path / "out").trials.set_index("method").loc["explodes", "attempt"] == 2
 
 

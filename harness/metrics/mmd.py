@@ -2,8 +2,8 @@ r"""Maximum mean discrepancy between model samples and held-out points, the unbi
 
     MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y),    k(x, y) = mean over σ of exp(-‖x - y‖²/(2σ²))
 
-The bandwidths σ are half, once and twice the median distance between true samples: they depend on neither model
-nor seed, and a single one would be blind to errors of width.
+The bandwidths σ are half, once and twice the median distance between true samples: they depend on neither
+model nor seed, and a single one would be blind to errors of width.
 
 Reference: Gretton et al., A kernel two-sample test, JMLR 13, 2012.
 """
@@ -25,7 +25,7 @@ SCALES = (0.5, 1.0, 2.0)  # bandwidths in units of the median distance
 
 @metric("mmd")
 class MaximumMeanDiscrepancy(Metric):
-    """MMD² by a U-statistic, often a little below zero when model and truth agree, and skewed to the right."""
+    """MMD² by a U-statistic: often a little below zero where model and truth agree, skewed to the right."""
 
     needs = ("samples",)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from ebmark.api import Rng, network
 from ebmark.modules import Layered
-from torch import Tensor, nn
 
 
 class LocalPotential(nn.Module):
@@ -30,7 +31,7 @@ class LocalPotential(nn.Module):
 
 @network("chain")
 class Chain(Layered):
-    """A perceptron on neighbouring pairs, summed over the chain; its cost grows with d, its parameters do not.
+    """A perceptron on neighbouring pairs, summed: its cost grows with d, its parameters do not.
 
     Attributes:
         width: units in a hidden layer.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from ebmark.api import Rng, network
 from ebmark.modules import Layered
-from torch import Tensor, nn
 
 
 class Perceptron(nn.Module):

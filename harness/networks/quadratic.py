@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from ebmark.api import Network, Rng, network
 from ebmark.modules import GaussianBase
-from torch import Tensor, nn
 
 
 class Quadratic(nn.Module):

@@ -22,7 +22,8 @@ from ebmark.runners.private import start
 
 GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
 POLL = 0.5
-# One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to 19-fold.
+# One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to
+# 19-fold.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
 

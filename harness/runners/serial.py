@@ -19,7 +19,7 @@ class SerialRunner:
     slots = 1
 
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
-        """One record per job, in order. Nothing of ours runs beside it, so its wall-clock is always exclusive."""
+        """One record per job, in order; nothing of ours runs beside it, so its wall-clock is exclusive."""
         place = Place(exclusive=True, env=describe())
         for job in jobs:
             try:
