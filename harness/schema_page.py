@@ -15,6 +15,7 @@ A run writes one folder per study:
 | path | holds |
 |---|---|
 | `spec.toml` | the study as it was run |
+| `plan.json` | the ids of the study's trials, in plan order |
 | `trials/` | one row per trial: settings, status, costs |
 | `curve/` | what was measured along each trial |
 | `env/` | one row per environment: machine, versions, git commit |
@@ -22,8 +23,8 @@ A run writes one folder per study:
 | `models/<id>.safetensors` | fitted parameters, below 1 MB each |
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
-`reference/` is the committed reference run, made with `ebmark run reference`. Everything else in this
-folder is ignored by git. This page is generated: `python -m ebmark.schema_page > results/README.md`.
+`reference/` is the committed reference run, made with `ebmark run reference`, without its models. Everything
+else in this folder is ignored by git. This page is generated: `python -m ebmark.schema_page > results/README.md`.
 
 ## Reading
 
@@ -35,7 +36,7 @@ curve = pd.read_parquet("results/reference/curve").merge(trials, on="id", suffix
 ```
 
 While a run goes on, or after one that was killed, a trial that was tried twice has two rows;
-`ebmark.store.read(folder)` keeps the newest attempt, and `ebmark compact` rewrites the folder so.
+`ebmark.store.read(folder)` keeps the newest attempt, and the next run rewrites the folder so.
 
 ## How it is written
 
@@ -46,8 +47,8 @@ dotted names. The part of `trials` comes last: a row of `trials` implies that it
 environment and its model are on disk. A run that ends rewrites each table into one part; the new part is in
 place before an old one is removed, and `ebmark.store.read` keeps one row per trial in between.
 
-A part that cannot be read is skipped and named; `ebmark compact` renames it to `.damaged-<name>`, and
-`ebmark run` repeats the trials that were in it. The version of the tables is in the metadata of every file
+A part that cannot be read is skipped and named; the next run renames it to `.damaged-<name>` and repeats the
+trials that were in it. The version of the tables is in the metadata of every file
 under the key `ebmark_schema`; a newer one than the reader knows is refused, and columns that an older one
 lacks are empty.
 
