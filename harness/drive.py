@@ -15,7 +15,7 @@ from typing import TextIO
 import pandas as pd
 
 from ebmark.errors import SpecError
-from ebmark.parts import write_atomic
+from ebmark.parts import part_paths, write_atomic
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
@@ -107,7 +107,8 @@ def drive(
             runner = make_runner()
             progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)
             interrupted = _run(store, jobs, runner, progress)
-        warnings = store.compact(order)
+        # A folder where nothing happened stays as it is, so that its report is still newer than it.
+        warnings = store.compact(order) if jobs or len(part_paths(folder / "trials")) != 1 else ()
     stored = done(folder)
     counts = Counter(stored.loc[stored["id"].isin(set(order)), "status"])
     return Outcome(

@@ -17,6 +17,7 @@ from ebmark.record import row
 
 PACKAGES = ("ebmark", "torch", "ray", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+CODE = ("harness", "methods", "datasets", "pyproject.toml")
 _SECONDS = 10  # for git and nvidia-smi, either of which can hang on a sick file system or driver
 
 
@@ -70,13 +71,14 @@ def gpus() -> list[str]:
 def git_state(package: Path) -> tuple[str, bool]:
     """Commit of the checkout whose ``harness`` is ``package``, and whether it has changes; else ("", False).
 
-    An installed copy inside somebody's repository is not a checkout: that commit says nothing about the code.
+    Only code counts as a change, not the results that a run is writing. An installed copy inside somebody's
+    repository is not a checkout: that commit says nothing about the code.
     """
     top = _output("git", "-C", str(package), "rev-parse", "--show-toplevel").strip()
     if not top or Path(top).resolve() / "harness" != package.resolve():
         return "", False
     commit = _output("git", "-C", top, "rev-parse", "--verify", "HEAD").strip()
-    return commit, bool(commit and _output("git", "-C", top, "status", "--porcelain"))
+    return commit, bool(commit and _output("git", "-C", top, "status", "--porcelain", "--", *CODE))
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from ebmark import registry
 from ebmark.api import Auto, Method, Rng, resolve
 from ebmark.evaluate import Evaluator, points
 from ebmark.record import SCHEMA, Record, Row, row
+from ebmark.sources import code_hash
 from ebmark.train import DivergedError, Training, batches
 from ebmark.trial import Trial, canonical
 from ebmark.trust import Watch
@@ -292,8 +294,6 @@ def _identity(trial: Trial) -> dict[str, Any]:
 
 def code_version(trial: Trial) -> str:
     """A hash of the sources that the trial's numbers depend on."""
-    import hashlib
-
     parts = [
         _harness_hash(),
         *(registry.source_hash(r) for r in (trial.method, trial.dataset, trial.network)),
@@ -303,8 +303,5 @@ def code_version(trial: Trial) -> str:
 
 @cache
 def _harness_hash() -> str:
-    import hashlib
-
-    folder = resources.files("ebmark")
-    text = b"".join(folder.joinpath(f"{name}.py").read_bytes() for name in SOURCES)
-    return hashlib.sha256(text).hexdigest()
+    folder = Path(__file__).parent
+    return code_hash(folder / f"{name}.py" for name in SOURCES)

@@ -6,12 +6,12 @@ that equal plug-ins have equal Refs, and ``make`` turns a Ref back into the obje
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import re
 import sys
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ebmark.discovery import claims, full_name, get
 from ebmark.errors import EbmarkError, PluginError, SpecError
 from ebmark.files import one_line
 from ebmark.settings import AUTO, default, fill, short, written
+from ebmark.sources import code_hash
 from ebmark.trial import Ref, canonical
 
 __all__ = ["Entry", "entries", "get", "label", "make", "names", "ref", "source_hash"]
@@ -102,15 +103,16 @@ def label(ref: Ref) -> str:
 
 
 def source_hash(ref: Ref) -> str:
-    """SHA-256, in hexadecimal, of the source files of the plug-in and of the plug-ins it inherits from."""
-    cls = get(ref.kind, ref.name)
-    ours = [base.__module__ for base in cls.__mro__ if issubclass(base, Plugin)]
-    digest = hashlib.sha256()
-    for module in dict.fromkeys(ours):
-        file = sys.modules[module].__file__
-        if module != Plugin.__module__ and file:
-            digest.update(Path(file).read_bytes())
-    return digest.hexdigest()
+    """``code_hash`` of the files of the plug-in and of the plug-ins it inherits from."""
+    return _class_hash(get(ref.kind, ref.name))
+
+
+@cache
+def _class_hash(cls: type[Plugin]) -> str:
+    # Once per process: what counts is the code that was loaded, not what a file has become since.
+    ours = dict.fromkeys(base.__module__ for base in cls.__mro__ if issubclass(base, Plugin))
+    files = [sys.modules[module].__file__ for module in ours if module != Plugin.__module__]
+    return code_hash(Path(file) for file in files if file)
 
 
 def _construct(kind: str, cls: type[Plugin], settings: dict[str, Any]) -> Plugin:

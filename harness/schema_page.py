@@ -24,7 +24,8 @@ A run writes one folder per study:
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
 `reference/` is the committed reference run, made with `ebmark run reference`, without its models. Everything
-else in this folder is ignored by git. This page is generated: `python -m ebmark.schema_page > results/README.md`.
+else in this folder is ignored by git. This page is generated:
+`python -m ebmark.schema_page > results/README.md`.
 
 ## Reading
 

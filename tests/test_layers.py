@@ -16,7 +16,7 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 # A name covers the modules below it. Layer 0 holds leaves and plain values.
 LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
-    "ebmark.studies",
+    "ebmark.studies ebmark.sources",
     1: "ebmark.api ebmark.ops ebmark.samplers ebmark.log_z ebmark.smc ebmark.quadrature ebmark.floors "
     "ebmark.modules",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",

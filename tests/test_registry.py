@@ -14,6 +14,7 @@ from ebmark.api import Auto, Plugin
 from ebmark.errors import PluginError, SpecError
 from ebmark.registry import entries, get, label, make, names, ref, source_hash
 from ebmark.selector import grid, parse
+from ebmark.sources import code_hash
 
 TOY = '''
 """A toy.
@@ -201,8 +202,20 @@ def test_a_variant_in_another_file_changes_with_the_file_it_inherits_from(instal
     name = str(tmp_path / "variant.py")
     before = source_hash(ref("method", name))
     assert ref("method", name).name.endswith(":variant")
-    (tmp_path / "toys.py").write_text(TOY + "\n")
+    (tmp_path / "toys.py").write_text(TOY.replace("k: int = 1", "k: int = 9"))
+    assert source_hash(ref("method", name)) == before  # the code that was loaded still runs
+    registry._class_hash.cache_clear()
     assert source_hash(ref("method", name)) != before
+
+
+def test_prose_does_not_change_the_version_of_code(tmp_path):
+    said = ("def f(x):\n    return x\n", '"""Doc."""\n\ndef f(x):  # why\n    """What."""\n    return x\n')
+    done = "def f(x):\n    return -x\n"
+    hashes = []
+    for text in (*said, done):
+        (tmp_path / "m.py").write_text(text)
+        hashes.append(code_hash([tmp_path / "m.py"]))
+    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_a_file_of_a_built_in_is_the_built_in():
