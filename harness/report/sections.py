@@ -45,6 +45,11 @@ def _real(study: Study) -> Section:
     if not grid.rows:
         return Section(anchor="real", title=title, text=["No likelihood on real data in these tables."])
     text = [
+        f"On {data}, no method is shown to beat the Gaussian fitted by maximum likelihood."
+        for data, part in grid.tidy.groupby("data")
+        if not (part["kind"] == "beats the Gaussian").any()
+    ]
+    text += [
         f"{data}, {kind}: {words.listed(part['label'].tolist())}."
         for (data, kind), part in grid.tidy.groupby(["data", "kind"])
     ]
