@@ -66,9 +66,11 @@ class Progress:
         if self._live is None:
             print(line, file=self.out, flush=True)
             return
+        from rich.text import Text
+
         if row["status"] not in ("ok", "skipped"):
             self._live.console.print(line, markup=False, highlight=False)
-        self._live.update(line)
+        self._live.update(Text(line))  # not markup: a label such as cd[k=10] would lose its brackets
 
     def _line(self, row: Any) -> str:
         where = f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}"
