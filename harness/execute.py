@@ -20,6 +20,7 @@ from torch import nn
 from ebmark import registry
 from ebmark.api import Auto, Method, Rng, resolve
 from ebmark.evaluate import Evaluator, points
+from ebmark.plan import plain_name
 from ebmark.record import SCHEMA, Record, Row, row
 from ebmark.sources import code_hash
 from ebmark.train import DivergedError, Training, batches
@@ -276,14 +277,14 @@ def _identity(trial: Trial) -> dict[str, Any]:
         "study": trial.study,
         "lane": trial.lane,
         "repeat": trial.repeat,
-        "method": trial.method.name,
+        "method": plain_name(trial.method.name),
         "method_label": registry.label(trial.method),
         "method_args": trial.method.args,
-        "dataset": trial.dataset.name,
+        "dataset": plain_name(trial.dataset.name),
         "dataset_label": registry.label(trial.dataset),
         "dataset_args": trial.dataset.args,
         "dim": json.loads(trial.dataset.args).get("dim"),
-        "network": trial.network.name,
+        "network": plain_name(trial.network.name),
         "network_args": trial.network.args,
         "seed": trial.seed,
         "budget": json.dumps(budget),

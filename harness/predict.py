@@ -20,6 +20,7 @@ import pandas as pd
 from ebmark import registry
 from ebmark.api import Dataset, Method, Network
 from ebmark.errors import StoreError
+from ebmark.plan import plain_name
 from ebmark.store import read
 from ebmark.train import planned_steps
 from ebmark.trial import Trial
@@ -81,11 +82,12 @@ class Costs:
         if trial.lane == "cost":
             return Prediction(steps=math.nan, passes=math.nan, seconds=trial.budget.seconds or 0)
         per_point = method.passes(dataset.dim)
+        network = plain_name(trial.network.name)
         steps = planned_steps(trial.budget, per_point)
-        cell = (registry.label(trial.method), registry.label(trial.dataset), dataset.dim, trial.network.name)
+        cell = (registry.label(trial.method), registry.label(trial.dataset), dataset.dim, network)
         each = self.cells.get(cell)
         if each is None:
-            per_pass = self.per_pass.get(trial.network.name, max(self.per_pass.values()))
+            per_pass = self.per_pass.get(network, max(self.per_pass.values()))
             each = trial.budget.batch * per_point.total * per_pass + self.per_step
         return Prediction(
             steps=steps,

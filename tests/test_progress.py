@@ -1,4 +1,4 @@
-"""What a run shows: plain lines in a pipe, one redrawn in a terminal, forecasts only where there is a basis."""
+"""What a run shows: plain lines in a pipe, one redrawn in a terminal, forecasts where there is a basis."""
 
 import io
 import os
