@@ -78,15 +78,19 @@ def run(
         _one_of("--rerun", rerun, ("failed", "stale", "all"))
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs: {jobs} given; allowed: at least 1")
-    from ebmark.commands import run as command
+    from ebmark.study import load
 
-    study = command.load(spec, method, dataset, seeds, steps, timeout, quick)
+    study = load(
+        spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
+    )
     folder = output or RESULTS / study.name
     if dry_run:
         from ebmark.commands.plan import show
 
         show(console, study, folder)
         return
+    from ebmark.commands import run as command
+
     console.protect()
     address = address or os.environ.get("RAY_ADDRESS") or None
     code = command.run(
@@ -109,9 +113,11 @@ def plan(
 ) -> None:
     """Show the cells of a study, what is done, and what the rest will cost. Trains nothing."""
     from ebmark.commands import plan as command
-    from ebmark.commands.run import load
+    from ebmark.study import load
 
-    study = load(spec, method, dataset, seeds, steps, timeout, quick)
+    study = load(
+        spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
+    )
     command.show(Console(as_json=as_json), study, output or RESULTS / study.name)
 
 

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -33,11 +34,13 @@ class Prediction:
     """Expected cost of one trial.
 
     Attributes:
+        dim: of the data.
         steps: optimiser steps, NaN for a budget in seconds.
         passes: work in F, likewise.
         seconds: training and evaluation, the start of a worker not counted.
     """
 
+    dim: int
     steps: float
     passes: float
     seconds: float
@@ -51,6 +54,7 @@ class Costs:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
+        self._make = cache(registry.make)  # a plan has many trials of few plug-ins
         shipped = json.loads(resources.files("ebmark.studies").joinpath("costs.json").read_text())
         self.per_pass: dict[str, float] = dict(shipped["seconds_per_pass"])
         self.per_step: float = shipped["seconds_per_step"]
@@ -75,12 +79,13 @@ class Costs:
 
     def predict(self, trial: Trial) -> Prediction:
         """Steps, passes and seconds of a trial; nothing for one that its method declines."""
-        method = cast(Method, registry.make(trial.method))
-        dataset = cast(Dataset, registry.make(trial.dataset))
-        if method.skip(dataset, cast(Network, registry.make(trial.network))):
-            return Prediction(steps=0, passes=0, seconds=0)
+        method = cast(Method, self._make(trial.method))
+        dataset = cast(Dataset, self._make(trial.dataset))
+        if method.skip(dataset, cast(Network, self._make(trial.network))):
+            return Prediction(dim=dataset.dim, steps=0, passes=0, seconds=0)
         if trial.lane == "cost":
-            return Prediction(steps=math.nan, passes=math.nan, seconds=trial.budget.seconds or 0)
+            seconds = trial.budget.seconds or 0
+            return Prediction(dim=dataset.dim, steps=math.nan, passes=math.nan, seconds=seconds)
         per_point = method.passes(dataset.dim)
         network = plain_name(trial.network.name)
         steps = planned_steps(trial.budget, per_point)
@@ -90,6 +95,7 @@ class Costs:
             per_pass = self.per_pass.get(network, max(self.per_pass.values()))
             each = trial.budget.batch * per_point.total * per_pass + self.per_step
         return Prediction(
+            dim=dataset.dim,
             steps=steps,
             passes=steps * trial.budget.batch * per_point.total,
             seconds=min(steps * each, trial.budget.seconds or math.inf) + self.evaluation,

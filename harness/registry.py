@@ -104,14 +104,14 @@ def label(ref: Ref) -> str:
 
 def source_hash(ref: Ref) -> str:
     """``code_hash`` of the files of the plug-in and of the plug-ins it inherits from."""
-    return _class_hash(get(ref.kind, ref.name))
+    ours = [base.__module__ for base in get(ref.kind, ref.name).__mro__ if issubclass(base, Plugin)]
+    return _modules_hash(tuple(dict.fromkeys(module for module in ours if module != Plugin.__module__)))
 
 
 @cache
-def _class_hash(cls: type[Plugin]) -> str:
+def _modules_hash(modules: tuple[str, ...]) -> str:
     # Once per process: what counts is the code that was loaded, not what a file has become since.
-    ours = dict.fromkeys(base.__module__ for base in cls.__mro__ if issubclass(base, Plugin))
-    files = [sys.modules[module].__file__ for module in ours if module != Plugin.__module__]
+    files = [sys.modules[module].__file__ for module in modules]
     return code_hash(Path(file) for file in files if file)
 
 

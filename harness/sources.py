@@ -16,8 +16,7 @@ def code_hash(files: Iterable[Path]) -> str:
     for file in files:
         tree = ast.parse(file.read_bytes())
         for node in ast.walk(tree):
-            documented = isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None
-            if documented:
+            if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()

@@ -204,7 +204,7 @@ def test_a_variant_in_another_file_changes_with_the_file_it_inherits_from(instal
     assert ref("method", name).name.endswith(":variant")
     (tmp_path / "toys.py").write_text(TOY.replace("k: int = 1", "k: int = 9"))
     assert source_hash(ref("method", name)) == before  # the code that was loaded still runs
-    registry._class_hash.cache_clear()
+    registry._modules_hash.cache_clear()
     assert source_hash(ref("method", name)) != before
 
 

@@ -76,7 +76,7 @@ def _cells(
         what = (
             registry.label(trial.method),
             registry.label(trial.dataset),
-            _dim(trial),
+            predictions[trial.id].dim,
             registry.label(trial.network),
         )
         cells[(trial.lane, *what)].append(trial)
@@ -94,11 +94,6 @@ def _cells(
     ]
 
 
-def _dim(trial: Trial) -> int:
-    dim: int = registry.make(trial.dataset).dim
-    return dim
-
-
 def _short(passes: float) -> str:
     return "-" if math.isnan(passes) else f"{passes:.2g}"
 
@@ -110,6 +105,6 @@ def _json(trial: Trial, prediction: Prediction) -> dict[str, Any]:
         "seed": trial.seed,
         "method": registry.label(trial.method),
         "dataset": registry.label(trial.dataset),
-        "dim": _dim(trial),
+        "dim": prediction.dim,
         **{name: None if math.isnan(number) else number for name, number in numbers.items()},
     }

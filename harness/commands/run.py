@@ -4,28 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ebmark import study
 from ebmark.console import Console
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
 from ebmark.runners import Runner
 from ebmark.store import read
 from ebmark.study import Study
-
-
-def load(
-    spec: str,
-    methods: list[str],
-    datasets: list[str],
-    seeds: int | None,
-    steps: int | None,
-    timeout: str | None,
-    quick: bool,
-) -> Study:
-    """The study with what the command line overrides."""
-    return study.load(
-        spec, methods=methods, datasets=datasets, seeds=seeds, steps=steps, timeout=timeout, quick=quick
-    )
 
 
 def run(
