@@ -17,6 +17,20 @@ from ebmark.store import done
 from ebmark.study import Study
 from ebmark.trial import Trial
 
+COLUMNS = [
+    "lane",
+    "method",
+    "dataset",
+    "d",
+    "network",
+    "trials",
+    "done",
+    "failed",
+    "missing",
+    "passes",
+    "time",
+]
+
 
 def show(console: Console, study: Study, folder: Path) -> None:
     """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest."""
@@ -27,22 +41,7 @@ def show(console: Console, study: Study, folder: Path) -> None:
     costs = Costs([folder] if len(stored) else [])
     predictions = {trial.id: costs.predict(trial) for trial in trials}
     rows = _cells(trials, statuses, left, predictions)
-    console.table(
-        rows,
-        [
-            "lane",
-            "method",
-            "dataset",
-            "d",
-            "network",
-            "trials",
-            "done",
-            "failed",
-            "missing",
-            "passes",
-            "time",
-        ],
-    )
+    console.table(rows, COLUMNS)
     todo = [trial for trial in trials if trial.id in left]
     slots = len(os.sched_getaffinity(0))
     work = sum(predictions[trial.id].seconds for trial in todo)
