@@ -165,6 +165,11 @@ class Method(Plugin):
         """The loss ``(...)`` of a batch ``x (..., n, d)``; a bare tensor is that of the player ``energy``."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
+    def step(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
+        """What ``loss`` returns, a bare tensor made the step of the player ``energy``; for the harness."""
+        out = self.loss(energy, x, state, rng)
+        return out if isinstance(out, Step) else Step(losses={"energy": out}, state=state)
+
     def passes(self, d: int) -> Passes:
         """Work per data point of one step in which every player moves, in F as plain autograd costs it."""
         raise NotImplementedError(f"{type(self).__name__} declares no passes")

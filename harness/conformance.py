@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Dataset, Energy, Meter, Method, Network, Rng, State, Step
+from ebmark.api import Dataset, Energy, Meter, Method, Network, Rng, State
 from ebmark.modules import perceptron
 
 REPLICATES = 400
@@ -82,7 +82,7 @@ def gradients(method: Method, k: float, *, replicates: int = REPLICATES) -> dict
     state = method.at_gaussian(mu, VARIANCE, module.k.detach())
     rng = Rng.of("conformance", repr(method), k, dtype=torch.float64).stack(replicates)
     x = mu + math.sqrt(VARIANCE) * rng.split("data").normal((replicates, BATCH, len(mu)))
-    step = _step(method, Energy(module), x, state, rng)
+    step = method.step(Energy(module), x, state, rng)
     own = dict(state.params["energy"].named_parameters()) if "energy" in state.params else {}
     wanted = {"k": module.k, **own}
     found = torch.autograd.grad(step.losses["energy"].sum(), list(wanted.values()))
@@ -136,11 +136,6 @@ def _likely_fault(name: str, factor: float, z: float) -> str:
 # --------------------------------------------------------------------------------------------- structure
 
 
-def _step(method: Method, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
-    out = method.loss(energy, x, state, rng)
-    return out if isinstance(out, Step) else Step(losses={"energy": out}, state=state)
-
-
 class _Small(nn.Module):
     """A smooth network without structure: 3 -> 8 -> 1."""
 
@@ -177,7 +172,7 @@ def _pickles(method: Method) -> Finding:
 def _counts(method: Method) -> Finding:
     for d in (2, 5):
         _, energy, x, state, rng = _small_run(method, d)
-        for loss in _step(method, energy, x, state, rng).losses.values():
+        for loss in method.step(energy, x, state, rng).losses.values():
             torch.autograd.backward([loss.sum()], retain_graph=True)
         energy.meter.commit()
         counted, declared = energy.meter.passes * (1 / len(x)), method.passes(d)
@@ -191,7 +186,7 @@ def _counts(method: Method) -> Finding:
 def _reproduces(method: Method) -> Finding:
     def loss() -> Tensor:
         _, energy, x, state, rng = _small_run(method)
-        return torch.stack(list(_step(method, energy, x, state, rng).losses.values()))
+        return torch.stack(list(method.step(energy, x, state, rng).losses.values()))
 
     same = torch.equal(loss(), loss())
     found = "bit for bit" if same else "two runs differ; draw only from the rng that is given"
@@ -200,7 +195,7 @@ def _reproduces(method: Method) -> Finding:
 
 def _reaches(method: Method) -> Finding:
     module, energy, x, state, rng = _small_run(method)
-    step = _step(method, energy, x, state, rng)
+    step = method.step(energy, x, state, rng)
     for loss in step.losses.values():
         torch.autograd.backward([loss.sum()], retain_graph=True)
     # The last bias only adds a constant to E, which cancels in every method that never sees Z.
@@ -218,14 +213,14 @@ def _broadcasts(method: Method) -> Finding:
     k = torch.tensor([0.4, 0.9], dtype=torch.float64)
     rng = Rng.of("broadcast", dtype=torch.float64).stack(2)
     x = mu + rng.split("data").normal((2, 32, 2))
-    together = _step(
-        method, Energy(IsotropicGaussian(mu, k)), x, method.at_gaussian(mu, VARIANCE, k), rng.split("loss")
+    together = method.step(
+        Energy(IsotropicGaussian(mu, k)), x, method.at_gaussian(mu, VARIANCE, k), rng.split("loss")
     ).losses["energy"]
     alone = []
     for i, seed in enumerate(rng.split("loss").seeds):
         state = method.at_gaussian(mu, VARIANCE, k[i])
         one = Energy(IsotropicGaussian(mu, k[i]))
-        alone.append(_step(method, one, x[i], state, Rng(seed, dtype=torch.float64)).losses["energy"])
+        alone.append(method.step(one, x[i], state, Rng(seed, dtype=torch.float64)).losses["energy"])
     same = together.shape == (2,) and torch.allclose(together, torch.stack(alone), rtol=1e-10, atol=1e-12)
     found = "two runs in one call equal each alone" if same else f"{together} together, {alone} alone"
     return Finding(what=f"{method!r}: leading dimensions", ok=same, found=found)
@@ -234,12 +229,12 @@ def _broadcasts(method: Method) -> Finding:
 def _saves(method: Method) -> Finding:
     _, energy, x, state, rng = _small_run(method)
     saved = {who: {name: p.clone() for name, p in m.state_dict().items()} for who, m in state.params.items()}
-    loss = _step(method, energy, x, state, rng).losses["energy"]
+    loss = method.step(energy, x, state, rng).losses["energy"]
     _, energy, x, again, rng = _small_run(method)
     for who, module in again.params.items():
         module.load_state_dict(saved[who])
     again = again.update(**{name: b.clone() for name, b in state.buffers.items()})
-    same = torch.equal(loss, _step(method, energy, x, again, rng).losses["energy"])
+    same = torch.equal(loss, method.step(energy, x, again, rng).losses["energy"])
     found = "the loss is the same" if same else "the loss differs; keep everything in params and buffers"
     return Finding(what=f"{method!r}: state saves and loads", ok=same, found=found)
 

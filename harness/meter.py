@@ -71,10 +71,6 @@ class Meter:
         self._counts["backward"] += self._graph
         self._graph = 0.0
 
-    def discard(self) -> None:
-        """The recorded graph will not be differentiated."""
-        self._graph = 0.0
-
     @property
     def passes(self) -> Passes:
         """Work so far, in points x F."""

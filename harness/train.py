@@ -55,7 +55,7 @@ class Player:
 
 
 class Training:
-    """One run of a method on an energy: ``step`` until ``done``.
+    """One run of a method on an energy: ``step`` until ``progress`` is 1.
 
     Args:
         method: with every ``auto`` setting resolved.
@@ -102,11 +102,6 @@ class Training:
             progress = max(progress, self.meter.training_seconds / self.budget.seconds)
         return min(progress, 1.0)
 
-    @property
-    def done(self) -> bool:
-        """Whether the budget is used up."""
-        return self.progress >= 1
-
     def step(self) -> None:
         """One update of every player that the method's loss names.
 
@@ -121,8 +116,7 @@ class Training:
             x = next(self.stream)
         before = self.meter.training_seconds
         with self.meter.phase("loss"):
-            out = self.method.loss(self.energy, x, self.state, self.rng)
-            step = out if isinstance(out, Step) else Step(losses={"energy": out}, state=self.state)
+            step = self.method.step(self.energy, x, self.state, self.rng)
         self._descend(step)
         self.state = step.state
         self.steps += 1
