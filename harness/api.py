@@ -34,6 +34,7 @@ __all__ = [
     "State",
     "Step",
     "Value",
+    "added",
     "auto",
     "dataset",
     "method",
@@ -46,7 +47,9 @@ __all__ = [
 class Energy:
     """The energy as a method sees it: x ``(..., d)`` -> E(x) ``(...)``, p proportional to exp(-E).
 
-    It carries the meter, on which ``ops`` and ``samplers`` count and time themselves.
+    A method with several ``heads`` gets E(x) ``(..., heads)``. The energy carries the meter, on which ``ops``
+    and ``samplers`` count and time themselves. Where x depends on an opponent's parameters (x requires a
+    gradient), that opponent's loss costs one input gradient per point.
     """
 
     def __init__(self, module: nn.Module, meter: Meter | None = None) -> None:
@@ -55,7 +58,7 @@ class Energy:
 
     def __call__(self, x: Tensor) -> Tensor:
         """E(x) ``(...)``, counted as one forward per point."""
-        self.meter.count(points(x), graph=2, forward=1)
+        self.meter.count(points(x), graph=2, through=float(x.requires_grad), forward=1)
         return cast(Tensor, self.module(x))
 
 
@@ -76,12 +79,22 @@ class Auto:
     dim: float = 0
 
 
+P = TypeVar("P")
+
+
 def auto(factor: float, *, scale: float = 1, dim: float = 0) -> float:
     """A default that follows the data: ``factor * sd**scale * d**dim``; a plug-in only sees the number."""
     return cast(float, Auto(factor, scale, dim))
 
 
-P = TypeVar("P")
+def added(default: P) -> P:
+    """The default of a setting that joined a published plug-in.
+
+    At this default the setting is not written into a trial's id, so that earlier results are still found.
+    """
+    return cast(P, field(default=default, metadata={"added": True}))
+
+
 
 
 def resolve(plugin: P, data: Tensor) -> P:
@@ -150,12 +163,14 @@ class Method(Plugin):
     Class attributes:
         year: of the publication.
         players: optimiser settings by player that differ from the study's default, e.g.
-            ``{"energy": {"lr": 1e-3}}``.
+            ``{"energy": {"lr": 1e-3}}``; keys lr, beta1 and beta2.
+        check_batch: points per replicate in the conformance test (fewer where the cost grows with n²).
     """
 
     kind = "method"
     year: ClassVar[int]
     players: ClassVar[Mapping[str, Mapping[str, float]]] = {"energy": {}}
+    check_batch: ClassVar[int] = 1024
 
     def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
         """The state before the first step; ``data (n, d)``: the training set or a fixed draw of a stream."""
@@ -174,13 +189,40 @@ class Method(Plugin):
         """Work per data point of one step in which every player moves, in F as plain autograd costs it."""
         raise NotImplementedError(f"{type(self).__name__} declares no passes")
 
-    def gaussian_precision(self, v: float) -> float:
-        """The precision k of the minimiser among E = k|x - mu|^2/2 on data N(mu, v I)."""
+    def heads(self, d: int) -> int:
+        """Energies on a shared trunk (noise levels, bridges): with more than one, E(x) is ``(..., heads)``."""
+        return 1
+
+    def graded(self, energy: Energy, state: State) -> Energy:
+        """The energy of the density that is evaluated, x ``(..., d)`` -> ``(...)``."""
+        return energy
+
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor | None:
+        """The method's own value of log Z (a learned constant or a bound), or None; compared, never used."""
+        return None
+
+    def generate(self, energy: Energy, state: State, n: int, rng: Rng) -> Tensor | None:
+        """Samples ``(n, d)`` of the method's own generator, or None where it has none."""
+        return None
+
+    def gaussian_precision(self, v: float) -> float | tuple[float, ...]:
+        """The precision k of the minimiser among E = k|x - mu|^2/2 on data N(mu, v I); one per head."""
         return 1 / v
 
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
-        """The state at its exact best response to E = k|x - mu|^2/2 on data N(mu, v I); k ``(...)``."""
+        """The state at its exact best response to E = k|x - mu|^2/2 on data N(mu, v I).
+
+        k is ``(...)``, with several heads ``(..., heads)``. Every player's loss must be in the step.
+        """
         return State()
+
+    def gaussian_gradients(self, v: float, d: int, k: float, k0: float) -> Mapping[str, float]:
+        """Each player's mean gradient where the energy has precision k and the opponent stands at k0.
+
+        The energy's is the derivative of its loss in k; an opponent's that of its own loss in k0, the only
+        parameter of the module that ``at_gaussian(mu, v, k0)`` supplies. Empty without an opponent.
+        """
+        return {}
 
     @classmethod
     def examples(cls, v: float) -> tuple[Self, ...]:
@@ -262,11 +304,16 @@ class Network(Plugin):
     Class attributes:
         smooth: it has second derivatives (a ReLU network has not).
         normalisable: exp(-E) has a finite integral whatever the parameters are.
+        many_heads: ``build`` takes one more argument ``heads``; with more than one the module maps x
+            ``(..., d)`` to ``(..., heads)``, energies on a shared trunk.
+        known_z: the module has a method ``log_z()``, log Z ``()`` in closed form, differentiable.
     """
 
     kind = "network"
     smooth: bool = True
     normalisable: bool = True
+    many_heads: ClassVar[bool] = False
+    known_z: bool = False
 
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
         """A freshly initialised energy for data like ``data (n, d)``, in the data's dtype and device."""

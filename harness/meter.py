@@ -7,12 +7,14 @@ more; the backward pass through an energy costs 2 F, through a score or a Hessia
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 
 import torch
 
+ENERGY = "energy"  # the player that every method has
 PHASES = ("data", "sampling", "loss", "backward", "optimiser", "evaluation")
 
 
@@ -42,8 +44,11 @@ class Passes:
 class Meter:
     """Counts passes and shares the wall-clock among phases.
 
-    ``graph`` is the cost of the backward pass through everything recorded for a gradient since the last
-    ``commit``; the training loop commits it when it really runs that backward pass.
+    ``graph`` is the cost of the backward pass to a player's parameters through everything recorded for a
+    gradient since the last ``commit``, ``through`` that of the gradient which an opponent's loss sends back
+    through the energy to its input; the training loop commits what it really runs.
+
+    An opponent's passes are counted apart, in forwards of its own network.
 
     Args:
         device: the device to synchronise with at each change of phase.
@@ -51,30 +56,43 @@ class Meter:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._counts = dict.fromkeys((f.name for f in fields(Passes)), 0.0)
+        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.transitions = 0
         self.noise_samples = 0
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        self._graph = 0.0
+        self._graph: Counter[str] = Counter()
+        self._through = 0.0
         self._phase: str | None = None
         self._since = 0.0
 
-    def count(self, n: float, *, graph: float = 0, **kinds: float) -> None:
+    def count(
+        self, n: float, *, player: str = ENERGY, graph: float = 0, through: float = 0, **kinds: float
+    ) -> None:
         """Adds ``kinds`` (F per point) for ``n`` points; a backward would cost ``graph`` F per point more."""
         for kind, passes in kinds.items():
-            self._counts[kind] += passes * n
+            self._counts[player][kind] += passes * n
         if torch.is_grad_enabled():
-            self._graph += graph * n
+            self._graph[player] += graph * n
+            self._through += through * n
 
-    def commit(self) -> None:
-        """The backward pass through the recorded graph has been run."""
-        self._counts["backward"] += self._graph
-        self._graph = 0.0
+    def commit(self, *players: str) -> None:
+        """The backward passes of the losses of ``players`` through the recorded graph have been run."""
+        for player in players or (ENERGY,):
+            self._counts[player]["backward"] += self._graph[player]
+            if player != ENERGY:
+                self._counts[ENERGY]["input_gradient"] += self._through
+        self._graph.clear()
+        self._through = 0.0
 
     @property
     def passes(self) -> Passes:
-        """Work so far, in points x F."""
-        return Passes(**self._counts)
+        """Work on the energy so far, in points x F."""
+        return Passes(**self._counts[ENERGY])
+
+    @property
+    def opponents(self) -> dict[str, Passes]:
+        """Work on each opponent so far, in points x forwards of the opponent."""
+        return {name: Passes(**counts) for name, counts in self._counts.items() if name != ENERGY}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

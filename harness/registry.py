@@ -77,6 +77,9 @@ def ref(kind: str, name: str, /, **args: Any) -> Ref:
     cls = get(kind, name)
     settings = fill(f"{kind}s: {cls.name}", cls, args)
     _construct(kind, cls, settings)
+    for f in _fields(cls):
+        if f.metadata.get("added") and settings[f.name] == written(default(f)):
+            del settings[f.name]  # earlier results were stored before there was such a setting
     return Ref(kind=kind, name=full_name(cls, name), args=canonical(settings))
 
 

@@ -137,7 +137,7 @@ class Training:
                 self.players[name].optimiser.zero_grad(set_to_none=True)
                 more = i < len(step.losses) - 1
                 torch.autograd.backward([loss.sum()], inputs=parameters, retain_graph=more)
-            self.meter.commit()
+            self.meter.commit(*step.losses)
         with self.meter.phase("optimiser"):
             for name in step.losses:
                 self.players[name].optimiser.step()
