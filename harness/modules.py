@@ -22,15 +22,23 @@ SMOOTH = frozenset(ACTIVATIONS) - {"relu"}
 
 
 def perceptron(
-    inputs: int, *, width: int, depth: int, activation: str, gain: float, like: Tensor, rng: Rng
+    inputs: int,
+    *,
+    width: int,
+    depth: int,
+    activation: str,
+    gain: float,
+    like: Tensor,
+    rng: Rng,
+    outputs: int = 1,
 ) -> nn.Sequential:
-    """``inputs`` -> ``depth`` hidden layers of ``width`` -> 1, in the dtype and on the device of ``like``.
+    """``inputs`` -> ``depth`` hidden layers of ``width`` -> ``outputs``, in dtype and on device of ``like``.
 
     Weights are N(0, gain²/fan-in), the last layer's N(0, 1/fan-in); biases are uniform on ±1/√fan-in. With
     torch's default scale (a gain of about 0.58) an energy starts so flat that it stalls for hundreds of
     steps.
     """
-    sizes = [inputs, *[width] * depth, 1]
+    sizes = [inputs, *[width] * depth, outputs]
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         linear = nn.Linear(fan_in, fan_out, device="meta", dtype=like.dtype).to_empty(device=like.device)
@@ -58,9 +66,10 @@ class GaussianBase(nn.Module):
         self.register_buffer("precision", (1.5**2 * data.var(0).max()).reciprocal())
 
     def forward(self, x: Tensor) -> Tensor:
-        """X ``(..., d)`` -> E(x) ``(...)``."""
+        """X ``(..., d)`` -> E(x) ``(...)``; where f has several heads, ``(..., heads)``, the base in each."""
         f: Tensor = self.f(x)
-        return f + 0.5 * self.precision * (x - self.mean).square().sum(-1)
+        base = 0.5 * self.precision * (x - self.mean).square().sum(-1)
+        return f + (base if f.dim() < x.dim() else base[..., None])
 
 
 class Layered(Network):
@@ -91,8 +100,8 @@ class Layered(Network):
         """Whether the Gaussian base term is there."""
         return self.base
 
-    def layers(self, inputs: int, data: Tensor, rng: Rng) -> nn.Sequential:
-        """The perceptron itself, from ``inputs`` numbers to one."""
+    def layers(self, inputs: int, data: Tensor, rng: Rng, heads: int = 1) -> nn.Sequential:
+        """The perceptron itself, from ``inputs`` numbers to one for each head."""
         return perceptron(
             inputs,
             width=self.width,
@@ -101,6 +110,7 @@ class Layered(Network):
             gain=self.gain,
             like=data,
             rng=rng,
+            outputs=heads,
         )
 
     def finish(self, f: nn.Module, data: Tensor) -> nn.Module:

@@ -20,13 +20,13 @@ class LocalPotential(nn.Module):
         self.f = f
 
     def forward(self, x: Tensor) -> Tensor:
-        """X ``(..., d)`` -> E(x) ``(...)``."""
+        """X ``(..., d)`` -> E(x) ``(...)``, with several outputs of f ``(..., heads)``."""
         ends = x.new_zeros(x.shape[-1] + 1, 2)
         ends[0, 0] = ends[-1, 1] = 1
         padded = nn.functional.pad(x, (1, 1))
         pairs = torch.stack([padded[..., :-1], padded[..., 1:]], -1)
         E: Tensor = self.f(torch.cat([pairs, ends.expand(*pairs.shape[:-1], 2)], -1))
-        return E.squeeze(-1).sum(-1)
+        return E.sum(-2).squeeze(-1)
 
 
 @network("chain")
@@ -41,12 +41,13 @@ class Chain(Layered):
         base: add the Gaussian base term |x - mu|²/(2 s²).
     """
 
+    many_heads = True
     width: int = 32
     depth: int = 2
     activation: str = "silu"
     gain: float = 1.5
     base: bool = True
 
-    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+    def build(self, data: Tensor, rng: Rng, heads: int = 1) -> nn.Module:
         """The energy for data like ``data (n, d)``."""
-        return self.finish(LocalPotential(self.layers(4, data, rng)), data)
+        return self.finish(LocalPotential(self.layers(4, data, rng, heads)), data)

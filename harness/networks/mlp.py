@@ -9,14 +9,14 @@ from ebmark.modules import Layered
 
 
 class Perceptron(nn.Module):
-    """x ``(..., d)`` -> E(x) ``(...)``."""
+    """x ``(..., d)`` -> E(x) ``(...)``, with several outputs ``(..., heads)``."""
 
     def __init__(self, layers: nn.Module) -> None:
         super().__init__()
         self.layers = layers
 
     def forward(self, x: Tensor) -> Tensor:
-        """The last layer's single output, without its axis."""
+        """The last layer's outputs; a single one loses its axis."""
         E: Tensor = self.layers(x)
         return E.squeeze(-1)
 
@@ -33,12 +33,13 @@ class MLP(Layered):
         base: add the Gaussian base term |x - mu|²/(2 s²).
     """
 
+    many_heads = True
     width: int = 128
     depth: int = 3
     activation: str = "silu"
     gain: float = 1.5
     base: bool = True
 
-    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+    def build(self, data: Tensor, rng: Rng, heads: int = 1) -> nn.Module:
         """The energy for data like ``data (n, d)``."""
-        return self.finish(Perceptron(self.layers(data.shape[-1], data, rng)), data)
+        return self.finish(Perceptron(self.layers(data.shape[-1], data, rng, heads)), data)
