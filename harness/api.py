@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
 import torch
 from torch import Tensor, nn
@@ -92,9 +92,7 @@ def added(default: P) -> P:
 
     At this default the setting is not written into a trial's id, so that earlier results are still found.
     """
-    return cast(P, field(default=default, metadata={"added": True}))
-
-
+    return field(default=default, metadata={"added": True})
 
 
 def resolve(plugin: P, data: Tensor) -> P:
@@ -190,7 +188,7 @@ class Method(Plugin):
         raise NotImplementedError(f"{type(self).__name__} declares no passes")
 
     def heads(self, d: int) -> int:
-        """Energies on a shared trunk (noise levels, bridges): with more than one, E(x) is ``(..., heads)``."""
+        """Energies on a shared trunk (levels, bridges); with more than one, E(x) is ``(..., heads)``."""
         return 1
 
     def graded(self, energy: Energy, state: State) -> Energy:
@@ -232,6 +230,13 @@ class Method(Plugin):
     def skip(self, dataset: Dataset, network: Network) -> str | None:
         """Why this method cannot be used there, or None."""
         return None
+
+    def declines(self, dataset: Dataset, network: Network) -> str | None:
+        """What ``skip`` says, or that the network has too few heads; for the harness."""
+        heads = self.heads(dataset.dim)
+        if heads > 1 and not network.many_heads:
+            return f"{self.name} needs {heads} heads; the network {network.name} has one"
+        return self.skip(dataset, network)
 
 
 # ----------------------------------------------------------------------------------------------------- data
@@ -346,12 +351,13 @@ class Evaluation:
         test: held-out points ``(n, d)``, the same for every method.
         log_z: log Z of the energy with its error, computed once per checkpoint and shared.
         samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share; None
-            where the energy is not finite.
+            where the energy is not finite. Those of the method's own generator where ``source`` says so.
         true_pair: ``true_pair(i, n)`` gives two independent true samples ``(n, d)`` and one of the test set's
             size, the i-th of the pairs behind the noise floor; the same for every method.
         rng: the stream of the evaluation, the same for every method.
         floors: noise floors of this target by metric and sample sizes. They depend on neither model nor seed,
             so a process keeps them from one trial to the next.
+        source: where ``samples`` come from.
     """
 
     energy: Energy
@@ -362,6 +368,7 @@ class Evaluation:
     true_pair: Callable[[int, int], tuple[Tensor, Tensor]]
     rng: Rng
     floors: MutableMapping[tuple[object, ...], tuple[float, float]]
+    source: Literal["smc", "own_generator"] = "smc"
 
 
 class Metric(Plugin):

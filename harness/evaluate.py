@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark import registry
-from ebmark.api import Dataset, Energy, Evaluation, Metric, RealDataset, Rng, Value
+from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, RealDataset, Rng, State, Value
 from ebmark.log_z import LogZ, log_z, smc
 from ebmark.ops import fit_gaussian, gaussian_log_prob
 from ebmark.trial import Ref, Trial
@@ -61,25 +61,29 @@ class Evaluator:
         trial: names the metrics, the data set and the seed.
         dataset: the target.
         data: training and held-out points.
-        network: the energy, evaluated on a meter of its own.
+        method: says which energy is graded, and what it holds against it (its own samples, its own log Z).
+        network: the network as it is trained, evaluated on a meter of its own.
     """
 
-    def __init__(self, trial: Trial, dataset: Dataset, data: Points, network: nn.Module) -> None:
-        self.trial, self.dataset, self.data, self.network = trial, dataset, data, network
+    def __init__(
+        self, trial: Trial, dataset: Dataset, data: Points, method: Method, network: nn.Module
+    ) -> None:
+        self.trial, self.dataset, self.data, self.method, self.network = trial, dataset, data, method, network
         self.metrics: list[Metric] = [registry.make(ref) for ref in trial.metrics]
         self.improper = not registry.make(trial.network).normalisable
         self.device = data.test.device
         self._rng = Rng.of(
             "evaluation", trial.dataset.name, trial.dataset.args, trial.seed, device=self.device
         )
-        self._final: tuple[Callable[[], LogZ], Callable[[], LogZ]] | None = None
+        self._final: tuple[nn.Module, Callable[[], LogZ], Callable[[], LogZ]] | None = None
 
-    def rows(self, where: Mapping[str, Any], *, final: bool) -> list[dict[str, Any]]:
+    def rows(self, where: Mapping[str, Any], state: State, *, final: bool) -> list[dict[str, Any]]:
         """One row of the curve table per metric that applies; ``where`` gives step, passes and wall.
 
-        Metrics that need a sampler are taken at the end only.
+        Metrics that need a sampler are taken at the end only. There the samples of a method's own generator
+        stand beside the energy's.
         """
-        energy = Energy(self.network)
+        energy = self.method.graded(Energy(self.network), state)
         spent: list[LogZ] = []
         estimate = cache(lambda: self._spend(spent, log_z, energy))
         # A quadrature gives no samples; where there is none, one sampler gives both.
@@ -96,22 +100,54 @@ class Evaluator:
             rng=self._rng.split("metrics"),
             floors=_FLOORS[self.trial.dataset],
         )
-        found = []
+        found: list[dict[str, Any]] = []
         for metric in self.metrics:
             if self._applies(metric, final=final):
-                begin, before = time.perf_counter(), energy.meter.passes.input_gradient
-                spent.clear()
-                value = metric.measure(at)
-                seconds = time.perf_counter() - begin
-                work = energy.meter.passes.input_gradient - before + sum(one.gradients for one in spent)
-                if value is not None:
-                    found.append(_row(where, metric, value, seconds, work))
+                found += self._measured(where, metric, at, spent)
+        if final or self._cheap:
+            found += self._own_log_z(where, state, estimate)
+        if final and (own := self._own_samples(state)) is not None:
+            beside = replace(at, samples=lambda: own, source="own_generator")
+            for metric in self.metrics:
+                if "samples" in metric.needs:
+                    found += self._measured(where, metric, beside, spent)
         if final and isinstance(self.dataset, RealDataset):
             found.append(
                 {**where, "metric": "nll_gaussian", "source": "", **_numbers(gaussian_baseline(self.data))}
             )
-        self._final = (estimate, drawn) if final else None
+        self._final = (energy.module, estimate, drawn) if final else None
         return found
+
+    @staticmethod
+    def _measured(
+        where: Mapping[str, Any], metric: Metric, at: Evaluation, spent: list[LogZ]
+    ) -> Iterator[dict[str, Any]]:
+        """The row of a metric with what it cost, nothing where it does not apply."""
+        meter = at.energy.meter
+        begin, before = time.perf_counter(), meter.passes.input_gradient
+        spent.clear()
+        value = metric.measure(at)
+        seconds = time.perf_counter() - begin
+        work = meter.passes.input_gradient - before + sum(one.gradients for one in spent)
+        if value is not None:
+            yield _row(where, metric, value, seconds, work)
+
+    def _own_log_z(
+        self, where: Mapping[str, Any], state: State, estimate: Callable[[], LogZ]
+    ) -> Iterator[dict[str, Any]]:
+        """What the method itself holds for log Z, and how far it is from it."""
+        own = self.method.log_z(Energy(self.network), state, self._rng.split("own_log_z"))
+        if own is None:
+            return
+        z = estimate().as_value()
+        gap = replace(z, value=z.value - own.item(), lo=z.lo - own.item(), hi=z.hi - own.item())
+        yield {**where, "metric": "log_z_own", "source": "", **_numbers(Value(value=own.item()))}
+        yield {**where, "metric": "log_z_gap", "source": "", **_numbers(gap)}
+
+    def _own_samples(self, state: State) -> Tensor | None:
+        energy, rng = Energy(self.network), self._rng.split("own_generator")
+        with torch.no_grad():
+            return self.method.generate(energy, state, MODEL_SAMPLES, rng)
 
     @property
     def _cheap(self) -> bool:
@@ -144,12 +180,12 @@ class Evaluator:
         """Rows of the samples table at d = 2: a lattice with log-densities, samples of both."""
         if self.dataset.dim != 2 or self._final is None:
             return []
-        log_z, drawn = self._final[0]().value, self._final[1]().samples
+        graded, log_z, drawn = self._final[0], self._final[1]().value, self._final[2]().samples
         if not math.isfinite(log_z):
             return []
         lattice = _lattice(self.data.test)
         with torch.no_grad():
-            log_model = -self.network(lattice).double() - log_z
+            log_model = -graded(lattice).double() - log_z
         log_true: list[Any] = [None] * len(lattice)
         if self.dataset.exact:
             log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS)

@@ -37,6 +37,7 @@ SOURCES = (
     "log_z",
     "modules",
     "ops",
+    "optimisers",
     "quadrature",
     "rng",
     "samplers",
@@ -126,13 +127,14 @@ class _Run:
         device = torch.device(self.place.device)
         method, dataset, network = (registry.make(r) for r in (trial.method, trial.dataset, trial.network))
         self.dim = dataset.dim
-        if declined := method.skip(dataset, network):
+        if declined := method.declines(dataset, network):
             return "skipped", declined
         data = points(trial, dataset, device)
         self.method = resolve(method, data.train)
         key = (trial.dataset.name, trial.dataset.args, trial.seed)
         weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
-        self.module = network.build(data.train, weights)
+        heads = method.heads(dataset.dim)
+        self.module = network.build(data.train, weights, **({"heads": heads} if heads > 1 else {}))
         stream = batches(
             dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, device=device)
         )
@@ -143,7 +145,7 @@ class _Run:
         if trial.lane == "cost":
             self._train_until(1.0)
         else:
-            self._train_and_evaluate(Evaluator(trial, dataset, data, self.module))
+            self._train_and_evaluate(Evaluator(trial, dataset, data, self.method, self.module))
         self.training.check_parameters()
         return "ok", ""
 
@@ -188,7 +190,7 @@ class _Run:
                     {**where, "metric": f"log_{name}", "source": "", "value": value, "trusted": True}
                 )
         with training.meter.phase("evaluation"):
-            self.curve += evaluator.rows(where, final=final)
+            self.curve += evaluator.rows(where, training.state, final=final)
 
     def record(self, status: str, reason: str, trace: str | None) -> Record:
         """Everything known about this attempt."""
@@ -236,6 +238,7 @@ class _Run:
             **{f"passes_{kind}": value for kind, value in asdict(meter.passes).items()},
             "passes": meter.passes.total,
             "executed": meter.passes.total,
+            "opponents": canonical({name: asdict(work) for name, work in meter.opponents.items()}),
             "noise_samples": float(meter.noise_samples),
             "transitions": float(meter.transitions),
             **{f"wall_{phase}": seconds for phase, seconds in meter.seconds.items()},

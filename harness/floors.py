@@ -59,21 +59,21 @@ def floor(at: Evaluation, metric: Metric, n: int, distance: TwoSample) -> tuple[
 def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
     """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
 
-    The samples' trust is that of log Z, which comes from the same sampler above d = 3; where there is no
-    sample the value is NaN.
+    The trust of the sampler's samples is that of log Z, which comes from the same sampler above d = 3; a
+    generator's own samples are what they are. Where there is no sample the value is NaN.
     """
-    z, samples = at.log_z(), at.samples()
+    samples, reasons = at.samples(), at.log_z().reasons if at.source == "smc" else ""
     if samples is None:
-        reasons = z.reasons or "the sampler met an energy that is not finite"
-        return Value(value=math.nan, source="smc", trusted=False, reasons=reasons)
+        reasons = reasons or "the sampler met an energy that is not finite"
+        return Value(value=math.nan, source=at.source, trusted=False, reasons=reasons)
     a, b = samples[:MOST], at.test[:MOST]
     mean, sd = floor(at, metric, len(a), distance)
     return Value(
         value=distance(a, b),
         se=error(a, b),
-        source="smc",
-        trusted=z.trusted,
-        reasons=z.reasons,
+        source=at.source,
+        trusted=not reasons,
+        reasons=reasons,
         floor_mean=mean,
         floor_sd=sd,
     )

@@ -7,7 +7,7 @@ more; the backward pass through an energy costs 2 F, through a score or a Hessia
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -56,11 +56,11 @@ class Meter:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._counts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.transitions = 0
         self.noise_samples = 0
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        self._graph: Counter[str] = Counter()
+        self._graph: defaultdict[str, float] = defaultdict(float)
         self._through = 0.0
         self._phase: str | None = None
         self._since = 0.0

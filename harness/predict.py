@@ -81,7 +81,7 @@ class Costs:
         """Steps, passes and seconds of a trial; nothing for one that its method declines."""
         method = cast(Method, self._make(trial.method))
         dataset = cast(Dataset, self._make(trial.dataset))
-        if method.skip(dataset, cast(Network, self._make(trial.network))):
+        if method.declines(dataset, cast(Network, self._make(trial.network))):
             return Prediction(dim=dataset.dim, steps=0, passes=0, seconds=0)
         if trial.lane == "cost":
             seconds = trial.budget.seconds or 0

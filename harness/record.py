@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 
 STATUSES = {
     "ok": "the budget was used up and every metric was taken",
@@ -70,6 +70,10 @@ TRIALS: Mapping[str, Column] = {
     "passes_backward": _c("double", "work in F: backward passes to the parameters"),
     "passes": _c("double", "sum of the four, as plain autograd costs it"),
     "executed": _c("double", "work in F as executed (equal to `passes` where no faster operator was used)"),
+    "opponents": _c(
+        "string",
+        "JSON: work on each opponent (flow, generator, critic) by kind, in points x forwards of its network",
+    ),
     "noise_samples": _c("double", "noise points drawn"),
     "transitions": _c("double", "Markov-chain transitions, one per chain and step"),
     "wall_data": _c("double", "seconds making batches", timing=True),
@@ -104,8 +108,14 @@ CURVE: Mapping[str, Column] = {
     "step": _c("int64", "optimiser steps made before this value"),
     "passes": _c("double", "work in F before this value"),
     "wall": _c("double", "training seconds before this value, evaluation excluded", timing=True),
-    "metric": _c("string", "metric, or a diagnostic of the method as `log_<name>`"),
-    "source": _c("string", "where samples come from: `smc`, or empty"),
+    "metric": _c(
+        "string",
+        "metric; a diagnostic of the method as `log_<name>`, mean since the last checkpoint; `log_z_own`, "
+        "the method's own value of log Z (a learned constant or a bound); `log_z_gap`, log Z minus that",
+    ),
+    "source": _c(
+        "string", "where samples come from: `smc`, `own_generator` (the method's own, never ranked), or empty"
+    ),
     "value": _c("double", "the value"),
     "se": _c("double", "standard error"),
     "lo": _c("double", "lower end of an interval, where the metric gives one"),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng, State, Step
+from ebmark.optimisers import OPTIMISERS
 from ebmark.trial import Budget, Optimiser
 
 BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do not dominate a cheap step
@@ -41,8 +42,13 @@ def planned_steps(budget: Budget, per_point: Passes) -> float:
     """Steps after which the budget in steps or passes is used up; infinite for a budget in seconds alone."""
     steps = math.inf if budget.steps is None else budget.steps
     if budget.passes is not None:
-        steps = min(steps, max(1, math.floor(budget.passes / (budget.batch * per_point.total))))
+        steps = min(steps, whole_steps(budget, budget.passes, per_point))
     return steps
+
+
+def whole_steps(budget: Budget, passes: float, per_point: Passes) -> int:
+    """Whole steps of the full cost that ``passes`` pay for, at least one."""
+    return max(1, math.floor(passes / (budget.batch * per_point.total)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,7 @@ class Training:
         self.energy = Energy(module, self.meter)
         self.players = _players(method, module, self.state, optimiser)
         self.steps = 0
-        self.total_steps = planned_steps(budget, method.passes(data.shape[-1]))
+        self.per_point = method.passes(data.shape[-1])
         self.first_call = 0.0
         self.step_times: list[float] = []
         self._logs: dict[str, tuple[Tensor, int]] = {}
@@ -97,10 +103,16 @@ class Training:
     @property
     def progress(self) -> float:
         """The share of the budget that is used up: 1 when the run is over."""
-        progress = self.steps / self.total_steps
-        if self.budget.seconds is not None:
-            progress = max(progress, self.meter.training_seconds / self.budget.seconds)
-        return min(progress, 1.0)
+        budget, shares = self.budget, [0.0]
+        if budget.steps is not None:
+            shares.append(self.steps / budget.steps)
+        if budget.passes is not None:
+            # By what was spent, since a step in which a player rests costs less.
+            whole = whole_steps(budget, budget.passes, self.per_point) * budget.batch * self.per_point.total
+            shares.append(self.meter.passes.total / whole)
+        if budget.seconds is not None:
+            shares.append(self.meter.training_seconds / budget.seconds)
+        return min(max(shares), 1.0)
 
     def step(self) -> None:
         """One update of every player that the method's loss names.
@@ -172,10 +184,11 @@ class Training:
         return {
             name: {
                 "lr": player.lr,
-                "betas": list(player.optimiser.defaults["betas"]),
+                **({"betas": list(defaults["betas"])} if "betas" in defaults else {}),
                 "schedule": self.schedule,
             }
             for name, player in self.players.items()
+            if (defaults := player.optimiser.defaults)
         }
 
 
@@ -187,6 +200,6 @@ def _players(method: Method, module: nn.Module, state: State, settings: Optimise
         declared = method.players.get(name, {})
         lr = settings.lr if settings.lr is not None else declared.get("lr", 2e-3)
         betas = (declared.get("beta1", settings.beta1), declared.get("beta2", settings.beta2))
-        optimiser = torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True)
+        optimiser = OPTIMISERS[settings.name](parameters, lr, betas)
         players[name] = Player(parameters=parameters, optimiser=optimiser, lr=lr)
     return players

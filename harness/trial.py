@@ -47,7 +47,10 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """The optimiser of every player; ``lr`` None takes the method's own rate."""
+    """The optimiser of every player; ``lr`` None takes the method's own rate.
+
+    Only adam has the decays ``beta1`` and ``beta2``.
+    """
 
     name: str = "adam"
     lr: float | None = None
@@ -56,8 +59,8 @@ class Optimiser:
     schedule: str = "cosine"
 
     def __post_init__(self) -> None:
-        if self.name != "adam":
-            raise SpecError(f"optimiser.name: {self.name!r} given; allowed: 'adam'")
+        if self.name not in ("adam", "normalised_sgd"):
+            raise SpecError(f"optimiser.name: {self.name!r} given; allowed: 'adam', 'normalised_sgd'")
         if self.schedule not in ("cosine", "constant"):
             raise SpecError(f"optimiser.schedule: {self.schedule!r} given; allowed: 'cosine', 'constant'")
         if self.lr is not None and not self.lr > 0:

@@ -8,7 +8,8 @@ import torch
 
 from ebmark import registry
 from ebmark.api import Method, Passes
-from ebmark.conformance import VARIANCE, check, gradients, z_score
+from ebmark.conformance import check
+from ebmark.gradient_test import VARIANCE, gradients, z_score
 from ebmark.ops import score, score_and_trace
 
 

@@ -163,7 +163,8 @@ def test_a_stored_model_gives_the_energy_back():
     with torch.no_grad():
         again = fisher_divergence(score(Energy(module), held_out), dataset.score(held_out))
     assert again.value == fisher[-1]
-    assert {"params.energy.c", "buffers.mean"} <= set(tensors)
+    assert "params.energy.c" in tensors
+    assert any(name.startswith("buffers.") for name in tensors)
 
 
 def test_the_likelihood_of_a_network_that_may_not_be_normalisable_is_not_trusted():

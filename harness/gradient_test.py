@@ -1,0 +1,181 @@
+"""The z-test of a method's gradient on Gaussian data: does it vanish where the method says it does?
+
+Data N(mu, v I) at d = 2, v = 1.7, and the one-parameter energy E = k|x - mu|²/2. Everything else of the
+method stands at its exact best response (``Method.at_gaussian``). Over 400 independent replicates the mean
+raw gradient of the loss in k must vanish at the declared minimiser, be negative below and positive above it.
+Learned constants are tested at their optimum, an opponent's gradient against its closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ebmark.api import Energy, Method, Rng, Step
+
+REPLICATES = 400
+VARIANCE = 1.7
+MEAN = (0.5, -1.0)
+BELOW, ABOVE = 0.8, 1.25  # times the declared minimiser
+OFF = 0.7  # where an opponent is held, times the energy's precision
+HERE, FAR = 4.0, 1e-8  # standard errors within which a mean is zero, and what rounding adds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was checked.
+
+    Attributes:
+        what: the check, with the settings it was made at.
+        ok: whether it passed.
+        found: what was measured against what was declared, and the likely fault where it failed.
+    """
+
+    what: str
+    ok: bool
+    found: str
+
+
+class IsotropicGaussian(nn.Module):
+    """E(x) = k |x - mu|²/2 ``(..., n)`` for x ``(..., n, d)`` and k ``(...)``; one energy per head.
+
+    With several heads k is ``(..., heads)`` and E(x) ``(..., n, heads)``.
+    """
+
+    mu: Tensor
+
+    def __init__(self, mu: Tensor, k: Tensor, heads: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("mu", mu)
+        self.k = nn.Parameter(k.clone())
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """E(x)."""
+        half = 0.5 * (x - self.mu).square().sum(-1)
+        return self.k[..., None] * half if self.heads == 1 else self.k[..., None, :] * half[..., None]
+
+
+def best_precisions(method: Method) -> tuple[float, ...]:
+    """The declared minimiser at v = 1.7, one number per head."""
+    best = method.gaussian_precision(VARIANCE)
+    return best if isinstance(best, tuple) else (best,)
+
+
+def gaussian_step(
+    method: Method, k: tuple[float, ...], k0: tuple[float, ...] | None = None
+) -> tuple[IsotropicGaussian, Step]:
+    """One step of 400 replicates, the energy at precision ``k``, the rest at its response to ``k0``."""
+    mu = torch.tensor(MEAN, dtype=torch.float64)
+    k_, k0_ = (
+        torch.tensor(at, dtype=torch.float64).expand(REPLICATES, len(k)).clone() for at in (k, k0 or k)
+    )
+    if len(k) == 1:
+        k_, k0_ = k_[:, 0], k0_[:, 0]
+    module = IsotropicGaussian(mu, k_, len(k))
+    state = method.at_gaussian(mu, VARIANCE, k0_)
+    rng = Rng.of("conformance", repr(method), *k, dtype=torch.float64).stack(REPLICATES)
+    shape = (REPLICATES, method.check_batch, len(mu))
+    x = mu + math.sqrt(VARIANCE) * rng.split("data").normal(shape)
+    return module, method.step(Energy(module), x, state, rng)
+
+
+def gradients(method: Method, *k: float) -> dict[str, Tensor]:
+    """Raw gradients ``(400,)`` of the energy's loss in k and in each learned constant, per head."""
+    module, step = gaussian_step(method, k)
+    own = step.state.params.get("energy")
+    wanted = {"k": module.k, **(dict(own.named_parameters()) if own is not None else {})}
+    found = torch.autograd.grad(step.losses["energy"].sum(), list(wanted.values()))
+    return dict(_each(wanted, found))
+
+
+def _each(names: Mapping[str, Tensor], found: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
+    for name, gradient in zip(names, found, strict=True):
+        if gradient.dim() == 1:
+            yield name, gradient
+        else:
+            yield from ((f"{name}[{j}]", column) for j, column in enumerate(gradient.flatten(1).T))
+
+
+def z_score(gradient: Tensor) -> tuple[float, float, float]:
+    """Mean, its standard error, and their ratio (0 for a gradient that vanishes identically)."""
+    mean, se = gradient.mean().item(), gradient.std().item() / math.sqrt(len(gradient))
+    return mean, se, mean / se if se > 1e-12 else math.copysign(math.inf, mean) if abs(mean) > FAR else 0.0
+
+
+def z_tests(method: Method) -> Iterator[Finding]:
+    """The gradient in k at, below and above the declared minimiser, and in each constant at its optimum."""
+    best = best_precisions(method)
+    at, below, above = (gradients(method, *(f * k for k in best)) for f in (1.0, BELOW, ABOVE))
+    for name, gradient in at.items():
+        mean, se, z = z_score(gradient)
+        ok = abs(mean) <= HERE * se + FAR
+        fault = ""
+        if not ok:
+            fault = "; " + (_factor(name, below, at, above) if name.startswith("k") else _constant())
+        found = f"gradient {mean:.3g} ± {se:.2g}, z = {z:.1f}, expected |z| <= {HERE:g}{fault}"
+        yield Finding(what=f"{method!r}: gradient in {name} at {_where(name, best)}", ok=ok, found=found)
+    for factor, side in ((BELOW, below), (ABOVE, above)):
+        for name, gradient in side.items():
+            if name.startswith("k"):
+                yield _slope(method, name, factor, best, gradient)
+
+
+def _where(name: str, best: tuple[float, ...], factor: float = 1.0) -> str:
+    if not name.startswith("k"):
+        return "its optimum"
+    head = int(name[2:-1]) if name != "k" else 0
+    return f"{factor:g} x {best[head]:.5g}"
+
+
+def _slope(method: Method, name: str, factor: float, best: tuple[float, ...], gradient: Tensor) -> Finding:
+    mean, se, z = z_score(gradient)
+    ok, wanted = (z < -HERE, f"z < -{HERE:g}") if factor < 1 else (z > HERE, f"z > {HERE:g}")
+    found = f"gradient {mean:.3g} ± {se:.2g}, z = {z:.1f}, expected {wanted}"
+    if not ok:
+        found += "; " + (
+            "the sign is inverted: s = -grad E, p proportional to exp(-E)"
+            if abs(z) > HERE
+            else "the gradient does not see k: a detached term, or a wrong factor"
+        )
+    return Finding(what=f"{method!r}: gradient in {name} at {_where(name, best, factor)}", ok=ok, found=found)
+
+
+def _constant() -> str:
+    return "a term of the normaliser is missing (log nu, or a factor of the noise's density)"
+
+
+def _factor(name: str, *sides: Mapping[str, Tensor]) -> str:
+    """Where the gradient vanishes instead, and what that points to."""
+    low, mid, high = (side[name].mean().item() for side in sides)
+    if low > mid > high:
+        return "it falls with k: the sign is inverted: s = -grad E, p proportional to exp(-E)"
+    # The root of the parabola's chord on the side where the sign changes, in units of the declared minimiser.
+    (a, f), (b, g) = ((BELOW, low), (1.0, mid)) if mid > 0 else ((1.0, mid), (ABOVE, high))
+    root = a - f * (b - a) / (g - f) if g != f else math.nan
+    d = len(MEAN)
+    wrong = not BELOW < root < ABOVE
+    likely = f"a factor 1/{d} or {d} on one of the terms" if wrong else "an undeclared bias"
+    return f"it vanishes near {root:.2g} times the declared minimiser: {likely}"
+
+
+def opponent_tests(method: Method) -> Iterator[Finding]:
+    """Every player's gradient against its closed form, with the opponent held off its best response."""
+    (k, *more) = best_precisions(method)
+    expected = method.gaussian_gradients(VARIANCE, len(MEAN), k, OFF * k)
+    if not expected or more:
+        return
+    module, step = gaussian_step(method, (k,), (OFF * k,))
+    for player, value in expected.items():
+        own = [module.k] if player == "energy" else [*step.state.params[player].parameters()]
+        (gradient,) = torch.autograd.grad(step.losses[player].sum(), own, retain_graph=True)
+        mean, se, _ = z_score(gradient)
+        yield Finding(
+            what=f"{method!r}: gradient of {player}, energy at {k:.5g}, opponent at {OFF * k:.5g}",
+            ok=abs(mean - value) <= HERE * se + FAR,
+            found=f"{mean:.4g} ± {se:.2g}, in closed form {value:.4g}",
+        )
