@@ -10,8 +10,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, distributions
 
 from ebmark.api import Dataset, Rng
+from ebmark.datasets.bimodal_product import BimodalProduct
 from ebmark.datasets.digits import Digits
 from ebmark.datasets.gaussian import Gaussian
+from ebmark.datasets.ica import ICA
 from ebmark.datasets.mixture import EightGaussians, Mixture, RoundMixture
 from ebmark.datasets.phi4 import Phi4
 from ebmark.datasets.two_modes import TwoModes
@@ -32,7 +34,9 @@ MIXTURES = [
 ]
 TWO_MODES = [TwoModes(dim=1, m=0.0), TwoModes(), TwoModes(m=5.0), TwoModes(dim=7, m=1.5, weight=0.2)]
 CHAINS = [Phi4(dim=1), Phi4(dim=2), Phi4(), Phi4(dim=3, m2=1.0, lam=0.1), Phi4(dim=2, m2=-20.0, lam=0.05)]
-TARGETS: list[Dataset] = [*GAUSSIANS, *MIXTURES, *TWO_MODES, *CHAINS]
+COMPONENTS = [ICA(dim=1), ICA(), ICA(dim=6)]
+BIMODALS = [BimodalProduct(dim=1, m=0.0, sd=2.0), BimodalProduct(), BimodalProduct(dim=5, m=1.5, sd=0.5)]
+TARGETS: list[Dataset] = [*GAUSSIANS, *MIXTURES, *TWO_MODES, *CHAINS, *COMPONENTS, *BIMODALS]
 
 
 def stream(*key: object, dtype: torch.dtype = torch.float64) -> Rng:
@@ -78,6 +82,11 @@ def moments(target: Dataset) -> tuple[Tensor, Tensor]:
             return (1 - 2 * target.weight) * target.m * u, eye + target.m**2 * torch.outer(u, u)
         case Phi4():
             return eye[0] * 0, torch.from_numpy(reference_chain(target)[1])
+        case ICA():
+            precision = target.unmixing @ target.unmixing.mT
+            return eye[0] * 0, math.pi**2 / 3 * torch.linalg.inv(precision)
+        case BimodalProduct():
+            return eye[0] * 0, (target.m**2 + target.sd**2) * eye
     raise AssertionError(target)
 
 
@@ -231,6 +240,53 @@ def test_two_modes_entropy_against_adaptive_quadrature(m):
     assert TwoModes(dim=5, m=m, weight=w).entropy == pytest.approx(along + across, abs=1e-9)
 
 
+@pytest.mark.parametrize("target", COMPONENTS, ids=repr)
+def test_ica_is_the_law_of_mixed_logistic_sources(target):
+    B = target.unmixing
+    x = 1.5 * target.sample(200, stream("reference"))
+    sources = stats.logistic.logpdf((x @ B).numpy()).sum(-1)
+    np.testing.assert_allclose(target.log_prob(x), sources + np.linalg.slogdet(B).logabsdet, rtol=1e-10)
+    s = target.sample(20_000, stream("sources")) @ B
+    for i in range(target.dim):
+        assert stats.kstest(s[:, i].numpy(), stats.logistic.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("d", [1, 2, 9, 64])
+def test_ica_mixing_is_turned_conditioned_below_d_and_of_unit_scale(d):
+    B = ICA(dim=d).unmixing
+    assert torch.linalg.cond(B).item() == pytest.approx((d + 1) / 2)
+    variance = math.pi**2 / 3 * torch.linalg.inv(B).square().sum(0).mean()
+    assert variance.item() == pytest.approx(math.pi**2 / 3)
+    assert d == 1 or (B - B.diagonal().diag()).abs().max() > 0.3
+    assert ICA(dim=d).entropy == pytest.approx(2 * d - np.linalg.slogdet(B).logabsdet)
+
+
+def test_ica_samples_in_float32_reach_the_tails():
+    s = ICA(dim=1).sample(2_000_000, stream("tails", dtype=torch.float32)) @ ICA(dim=1).unmixing.float()
+    assert s.isfinite().all()
+    assert 12 < s.max() < 25
+    assert -25 < s.min() < -12
+
+
+@pytest.mark.parametrize("target", BIMODALS, ids=repr)
+def test_bimodal_product_is_the_product_of_its_coordinates(target):
+    m, sd = target.m, target.sd
+
+    def p(x: np.ndarray | float) -> np.ndarray | float:
+        return (stats.norm.pdf(x, -m, sd) + stats.norm.pdf(x, m, sd)) / 2
+
+    x = 1.5 * target.sample(200, stream("reference"))
+    np.testing.assert_allclose(target.log_prob(x), np.log(p(x.numpy())).sum(-1), rtol=1e-10)
+    edge = m + 12 * sd
+    each, _ = integrate.quad(lambda t: special.entr(p(t)), -edge, edge, epsabs=1e-11, limit=200)
+    assert target.entropy == pytest.approx(target.dim * each, abs=1e-9)
+
+
+def test_bimodal_product_entropy_of_far_modes_is_a_gaussians_and_a_bit():
+    spread = 0.5 * math.log(2 * math.pi * math.e * 0.01)
+    assert BimodalProduct(dim=3, m=4.0, sd=0.1).entropy == pytest.approx(3 * (spread + math.log(2)))
+
+
 # ------------------------------------------------------------------------------------------------------- phi4
 
 
@@ -379,6 +435,10 @@ def test_digits_density_in_pixels_integrates_to_one():
         (TwoModes, {"m": -1.0}, "two_modes.m: -1.0 given; allowed: a finite number of at least 0"),
         (TwoModes, {"weight": 1.0}, "two_modes.weight: 1.0 given; allowed: above 0 and below 1"),
         (TwoModes, {"weight": 0}, "two_modes.weight: 0 given; allowed: above 0 and below 1"),
+        (ICA, {"dim": 0}, "ica.dim: 0 given; allowed: an integer of at least 1"),
+        (BimodalProduct, {"dim": True}, "bimodal_product.dim: True given; allowed: an integer of at least 1"),
+        (BimodalProduct, {"m": -1}, "bimodal_product.m: -1 given; allowed: a finite number of at least 0"),
+        (BimodalProduct, {"sd": 0.0}, "bimodal_product.sd: 0.0 given; allowed: a finite positive number"),
     ],
 )
 def test_settings_out_of_range_are_one_line(cls, settings, message):
