@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,23 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 SMOOTH = frozenset(ACTIVATIONS) - {"relu"}
 
 
+L = TypeVar("L", nn.Linear, nn.Conv2d)
+
+
+def drawn(layer: L, gain: float, like: Tensor, rng: Rng) -> L:
+    """The ``layer`` in the dtype and on the device of ``like``, its weights and biases drawn from ``rng``.
+
+    Weights are N(0, gain²/fan-in), biases uniform on ±1/√fan-in.
+    """
+    layer = layer.to(like.dtype).to_empty(device=like.device)
+    fan_in = layer.weight[0].numel()
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(rng.normal(layer.weight.shape) * (gain / math.sqrt(fan_in)))
+        layer.bias.copy_((2 * rng.uniform(layer.bias.shape) - 1) / math.sqrt(fan_in))
+    return layer
+
+
 def perceptron(
     inputs: int,
     *,
@@ -34,18 +52,14 @@ def perceptron(
 ) -> nn.Sequential:
     """``inputs`` -> ``depth`` hidden layers of ``width`` -> ``outputs``, in dtype and on device of ``like``.
 
-    Weights are N(0, gain²/fan-in), the last layer's N(0, 1/fan-in); biases are uniform on ±1/√fan-in. With
-    torch's default scale (a gain of about 0.58) an energy starts so flat that it stalls for hundreds of
-    steps.
+    The last layer has a gain of 1. With torch's default scale (a gain of about 0.58) an energy starts so flat
+    that it stalls for hundreds of steps.
     """
     sizes = [inputs, *[width] * depth, outputs]
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        linear = nn.Linear(fan_in, fan_out, device="meta", dtype=like.dtype).to_empty(device=like.device)
         last = i == depth
-        with torch.no_grad():
-            linear.weight.copy_(rng.normal((fan_out, fan_in)) * ((1 if last else gain) / math.sqrt(fan_in)))
-            linear.bias.copy_((2 * rng.uniform((fan_out,)) - 1) / math.sqrt(fan_in))
+        linear = drawn(nn.Linear(fan_in, fan_out, device="meta"), 1 if last else gain, like, rng)
         layers += [linear] if last else [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
@@ -72,17 +86,16 @@ class GaussianBase(nn.Module):
         return f + (base if f.dim() < x.dim() else base[..., None])
 
 
-class Layered(Network):
-    """What networks made of one perceptron share: its settings and their limits."""
+class Activated(Network):
+    """What networks of layers with one kind of activation share: its settings and their limits."""
 
-    width: int
-    depth: int
+    sizes: ClassVar[tuple[str, ...]] = ("width", "depth")
     activation: str
     gain: float
     base: bool
 
     def __post_init__(self) -> None:
-        for key in ("width", "depth"):
+        for key in self.sizes:
             if getattr(self, key) < 1:
                 raise SpecError(f"{self.name}.{key}: {getattr(self, key)} given; allowed: at least 1")
         if self.activation not in ACTIVATIONS:
@@ -100,6 +113,17 @@ class Layered(Network):
         """Whether the Gaussian base term is there."""
         return self.base
 
+    def finish(self, f: nn.Module, data: Tensor) -> nn.Module:
+        """``f`` with the Gaussian base term where it is wanted."""
+        return GaussianBase(f, data) if self.base else f
+
+
+class Layered(Activated):
+    """What networks made of one perceptron share."""
+
+    width: int
+    depth: int
+
     def layers(self, inputs: int, data: Tensor, rng: Rng, heads: int = 1) -> nn.Sequential:
         """The perceptron itself, from ``inputs`` numbers to one for each head."""
         return perceptron(
@@ -112,7 +136,3 @@ class Layered(Network):
             rng=rng,
             outputs=heads,
         )
-
-    def finish(self, f: nn.Module, data: Tensor) -> nn.Module:
-        """``f`` with the Gaussian base term where it is wanted."""
-        return GaussianBase(f, data) if self.base else f

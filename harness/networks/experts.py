@@ -1,0 +1,148 @@
+"""A product of experts on linear projections: for independent components, mixed or not."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ebmark.api import Rng, network
+from ebmark.errors import SpecError
+from ebmark.modules import ACTIVATIONS, GaussianBase, Layered
+
+SHAPES = ("logistic", "free")
+LOGISTIC_SD = math.pi / math.sqrt(3)
+
+
+class LogisticShape(nn.Module):
+    """Σ_i s_i + 2 log(1 + e^-s_i), the energy of independent logistic variables s ``(..., K)``; Z is 1."""
+
+    def forward(self, s: Tensor) -> Tensor:
+        """S ``(..., K)`` -> its energy ``(...)``."""
+        return (softplus(s) + softplus(-s)).sum(-1)
+
+
+class Grouped(nn.Module):
+    """One linear layer for each of K experts: h ``(..., K, fan-in)`` -> ``(..., K, fan-out)``."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """Each expert's own weights on its own units."""
+        return torch.einsum("...ki,koi->...ko", h, self.weight) + self.bias
+
+
+class FreeShape(nn.Module):
+    """Σ_i g_i(s_i) of s ``(..., K)``, each g_i a small perceptron of its own."""
+
+    def __init__(self, g: nn.Module) -> None:
+        super().__init__()
+        self.g = g
+
+    def forward(self, s: Tensor) -> Tensor:
+        """S ``(..., K)`` -> the sum of the perceptrons ``(...)``."""
+        E: Tensor = self.g(s[..., None])
+        return E.squeeze(-1).sum(-1)
+
+
+class Product(nn.Module):
+    """E(x) = f(Wx + b) = Σ_i f_i(w_i'x + b_i) with W ``(K, d)``; x ``(..., d)``."""
+
+    def __init__(self, W: Tensor, b: Tensor, f: nn.Module) -> None:
+        super().__init__()
+        self.W = nn.Parameter(W)
+        self.b = nn.Parameter(b)
+        self.f = f
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X ``(..., d)`` -> E(x) ``(...)``."""
+        E: Tensor = self.f(x @ self.W.mT + self.b)
+        return E
+
+
+class SquareLogisticProduct(Product):
+    """As many logistic experts as dimensions: the density of an independent component analysis."""
+
+    def log_z(self) -> Tensor:
+        """Log Z = -log |det W| ``()``."""
+        log_det: Tensor = torch.linalg.slogdet(self.W).logabsdet
+        return -log_det
+
+
+@network("experts")
+class Experts(Layered):
+    """Σ_i f_i(w_i'x + b_i): with as many experts as dimensions the energy of independent components.
+
+    W starts orthogonal (its columns, where there are more experts than dimensions), at the data's scale. The
+    base of free experts is Gaussian in w_i'x + b_i, so that the energy stays a sum over experts.
+
+    Attributes:
+        experts: their number, at least the data's dimension; without one it is the dimension.
+        shape: logistic, f(s) = s + 2 log(1 + e^-s), whose Z is known where ``experts`` is left out; or free,
+            for each expert a perceptron and a Gaussian base term.
+        width: units in a hidden layer of a free expert.
+        depth: its hidden layers.
+        activation: silu, softplus, tanh or relu; with relu a free expert has no second derivatives.
+        gain: scale of its initial weights.
+    """
+
+    base = True
+    experts: int | None = None
+    shape: str = "logistic"
+    width: int = 32
+    depth: int = 2
+    activation: str = "silu"
+    gain: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.experts is not None and self.experts < 1:
+            raise SpecError(f"experts.experts: {self.experts} given; allowed: at least 1")
+        if self.shape not in SHAPES:
+            raise SpecError(f"experts.shape: {self.shape!r} given; allowed: {', '.join(SHAPES)}")
+
+    @property
+    def smooth(self) -> bool:  # type: ignore[override]  # follows the settings here
+        """Whether the experts have a second derivative."""
+        return self.shape == "logistic" or super().smooth
+
+    @property
+    def known_z(self) -> bool:  # type: ignore[override]  # follows the settings here
+        """Whether Z is known: with as many logistic experts as dimensions."""
+        return self.shape == "logistic" and self.experts is None
+
+    def build(self, data: Tensor, rng: Rng) -> nn.Module:
+        """The energy for data like ``data (n, d)``."""
+        d = data.shape[-1]
+        K = d if self.experts is None else self.experts
+        if d > K:
+            # With fewer the energy is constant along some direction.
+            raise SpecError(f"experts.experts: {K} given; allowed: at least the data's dimension, {d}")
+        Q, R = torch.linalg.qr(rng.normal((K, d)))
+        Q = Q * R.diagonal().sign()  # QR leaves the columns' signs open; this choice makes Q uniform
+        sd = data.var(0).mean().sqrt()
+        if self.shape == "logistic":
+            W = Q * (LOGISTIC_SD * math.sqrt(K / d) / sd)
+            made = SquareLogisticProduct if d == K else Product
+            return made(W, -W @ data.mean(0), LogisticShape())
+        W = Q * (math.sqrt(K / d) / sd)
+        b = -W @ data.mean(0)
+        return Product(W, b, GaussianBase(FreeShape(self._perceptrons(K, data, rng)), data @ W.mT + b))
+
+    def _perceptrons(self, K: int, data: Tensor, rng: Rng) -> nn.Sequential:
+        """The perceptrons of K experts side by side, initialised as ``ebmark.modules.perceptron``."""
+        sizes = [1, *[self.width] * self.depth, 1]
+        layers: list[nn.Module] = []
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+            last = i == self.depth
+            scale = (1 if last else self.gain) / math.sqrt(fan_in)
+            weight = (rng.normal((K, fan_out, fan_in)) * scale).to(data)
+            bias = ((2 * rng.uniform((K, fan_out)) - 1) / math.sqrt(fan_in)).to(data)
+            layers += [Grouped(weight, bias)] + ([] if last else [ACTIVATIONS[self.activation]()])
+        return nn.Sequential(*layers)
