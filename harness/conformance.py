@@ -25,19 +25,22 @@ MOST_STEPS = 100  # within which a schedule must move every player in one step
 
 def check(cls: type[Method]) -> Iterator[Finding]:
     """Every check of a method class, lazily, in the order of cost."""
+    structure = (_pickles, _counts, _reproduces, _reaches, _shapes, _broadcasts, _saves)
     for method in cls.examples(VARIANCE):
-        for one in (_pickles, _counts, _reproduces, _reaches, _shapes, _broadcasts, _saves):
-            yield from _guarded(lambda m, one=one: iter((one(m),)), method, one.__name__.strip("_"))
-        yield from _guarded(z_tests, method, "gradient")
-        yield from _guarded(opponent_tests, method, "opponents")
-    yield from _guarded(lambda m: iter((_refuses(m),)), cls.examples(VARIANCE)[0], "declines")
+        for one in structure:
+            yield from _guarded(one, method)
+        yield from _guarded(z_tests, method)
+        yield from _guarded(opponent_tests, method)
+    yield from _guarded(_refuses, cls.examples(VARIANCE)[0])
 
 
-def _guarded(tests: Callable[[Method], Iterator[Finding]], method: Method, what: str) -> Iterator[Finding]:
+def _guarded(test: Callable[[Method], Finding | Iterator[Finding]], method: Method) -> Iterator[Finding]:
     try:
-        yield from tests(method)
+        found = test(method)
+        yield from (found,) if isinstance(found, Finding) else found
     except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
-        yield Finding(what=f"{method!r}: {what}", ok=False, found=f"{type(error).__name__}: {error}")
+        name = test.__name__.strip("_").replace("_", " ")
+        yield Finding(what=f"{method!r}: {name}", ok=False, found=f"{type(error).__name__}: {error}")
 
 
 class _Small(nn.Module):
