@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Energy, Rng
-from ebmark.samplers import TARGET_ACCEPTANCE, Chain, adapt, hmc, langevin
+from ebmark import registry
+from ebmark.api import Energy, Rng, State
+from ebmark.errors import SpecError
+from ebmark.samplers import TARGET_ACCEPTANCE, Chain, adapt, first_root, hmc, langevin
 
 
 class Quadratic(nn.Module):
@@ -172,3 +174,64 @@ def test_hmc_rejects_what_is_not_finite() -> None:
     squares = chain.x.square()
     assert abs(squares.mean().item() - variance) < 4 * squares.std().item() / math.sqrt(n)
     assert 0 < chain.acceptance.item() < 0.9
+
+
+class Flat(nn.Module):
+    """E = 0: a chain with a tiny step stays within sight of where it started."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0 * x.sum(-1)
+
+
+def replayed(
+    capacity: int, steps: int, lead: tuple[int, ...] = (), **settings: object
+) -> tuple[Tensor, Tensor]:
+    """A replay buffer of chains that start at 0, 1, 2, ... and hardly move, before and after some updates."""
+    start = torch.arange(capacity, dtype=torch.float64).expand(*lead, capacity)[..., None]
+    method = registry.get("method", "pcd")(k=2, h=1e-8, capacity=capacity, **settings)
+    h = torch.full(lead, 1e-8, dtype=torch.float64)
+    fresh = {"mean": torch.full((1,), -1e6, dtype=torch.float64), "tril": torch.eye(1, dtype=torch.float64)}
+    state = State(buffers={"log_h": h.log(), "sd2": torch.ones_like(h), "chains": start, **fresh})
+    rng = stream("replay").stack(lead[0]) if lead else stream("replay")
+    for _ in range(steps):
+        state = method.step(Energy(Flat()), torch.zeros(*lead, 64, 1, dtype=torch.float64), state, rng).state
+    return start, state.buffers["chains"]
+
+
+@pytest.mark.parametrize("lead", [(), (2,)])
+def test_replay_keeps_every_chain_where_it_was(lead: tuple[int, ...]) -> None:
+    before, after = replayed(1000, 200, lead, reinit=0.0)
+    assert torch.equal(after.round(), before)  # 1000 ancestors, each in its own place
+    moved = (after != before).sum().item() / after.numel()
+    assert moved > 0.999  # 12.8 updates each
+
+
+def test_an_update_moves_as_many_chains_as_the_batch_has_points() -> None:
+    before, after = replayed(1000, 1, reinit=0.0)
+    assert (after != before).sum() == 64
+
+
+def test_the_share_that_starts_afresh_is_independent_of_the_buffer() -> None:
+    before, after = replayed(1000, 1, reinit=0.05)
+    afresh = (after - before).abs() > 0.5
+    assert afresh.sum() == math.ceil(0.05 * 64)
+    assert (after[afresh] + 1e6).abs().max() < 5
+    assert (after != before).sum() == 64
+
+
+def test_replay_needs_a_buffer_as_large_as_the_batch() -> None:
+    with pytest.raises(SpecError, match=r"pcd.capacity: 32 given; allowed: at least the batch, 64"):
+        replayed(32, 1)
+
+
+@pytest.mark.parametrize("name", ["cd", "pcd"])
+@pytest.mark.parametrize("setting", [{"k": 0}, {"sampler": "gibbs"}, {"h": 0.0}, {"leapfrogs": 0}])
+def test_refuses_impossible_chains(name: str, setting: dict[str, object]) -> None:
+    (key,) = setting
+    with pytest.raises(SpecError, match=rf"^{name}\.{key}: "):
+        registry.get("method", name)(**setting)
+
+
+def test_first_root_is_the_smallest() -> None:
+    assert first_root(lambda k: (k - 1) * (k - 2), 0.03) == pytest.approx(1, abs=1e-10)
+    assert math.isnan(first_root(lambda k: k - 1, 0.03))
