@@ -24,7 +24,7 @@ class Convolutional(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The linear head's outputs; a single one loses its axis."""
         E: Tensor = self.layers(x.reshape(-1, 1, self.side, self.side))
-        return E.reshape(*x.shape[:-1], -1).squeeze(-1)
+        return E.reshape(*x.shape[:-1], E.shape[-1]).squeeze(-1)
 
 
 @network("conv")
