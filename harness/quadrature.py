@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -113,3 +114,29 @@ def _edge(log_p: Tensor, axis: int) -> float:
     """The share of the mass in the two outermost layers of an axis."""
     layers = torch.stack([log_p.select(axis, 0), log_p.select(axis, -1)])
     return math.exp((layers.flatten().logsumexp(0) - log_p.flatten().logsumexp(0)).item())
+
+
+@lru_cache(maxsize=16)
+def lattice(M: int, d: int) -> Tensor:
+    """The M points {j z/M} ``(M, d)`` of a rank-1 lattice in the unit interval or square, d <= 2, in float64.
+
+    z = (1, g): of the g near M divided by the golden ratio, the one that keeps the points furthest apart.
+
+    Reference: Sloan and Joe, Lattice methods for multiple integration, Oxford University Press, 1994.
+    """
+    golden = round(0.618 * M)
+    g = max(range(max(1, golden - 20), golden + 21), key=lambda g: _square_gap(g, M))
+    return torch.arange(M)[:, None] * torch.tensor([1, g][:d]) % M / torch.tensor(M, dtype=torch.float64)
+
+
+def _square_gap(g: int, M: int) -> int:
+    """M² times the least squared distance between points of the lattice (1, g), by Gauss's reduction."""
+    a, b = (1, g), (0, M)
+    while True:
+        if math.hypot(*a) > math.hypot(*b):
+            a, b = b, a
+        square = a[0] ** 2 + a[1] ** 2
+        m = round((a[0] * b[0] + a[1] * b[1]) / square)
+        if m == 0:
+            return square
+        b = (b[0] - m * a[0], b[1] - m * a[1])
