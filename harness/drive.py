@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
+from ebmark.costlane import cost_since, write_plan
 from ebmark.errors import SpecError
-from ebmark.parts import part_paths, write_atomic
+from ebmark.parts import part_paths
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
@@ -54,21 +55,31 @@ class Outcome:
         return 2 if any(status not in ("ok", "skipped") for status in self.counts) else 0
 
 
-def missing(trials: Sequence[Trial], finished: pd.DataFrame, rerun: str | None, stale: set[str]) -> list[Job]:
+def missing(
+    trials: Sequence[Trial],
+    finished: pd.DataFrame,
+    rerun: str | None = None,
+    stale: Collection[str] = (),
+    since: datetime | None = None,
+) -> list[Job]:
     """The jobs that are left, in plan order: never run, cancelled, or asked for again.
 
     Args:
         trials: the plan.
-        finished: columns id, status and attempt of what is stored.
+        finished: columns id, status, attempt and finished of what is stored.
         rerun: ``failed``, ``stale``, ``all`` or None.
         stale: ids of stored trials whose code has changed since.
+        since: from when on a cost measurement counts, see ``ebmark.costlane``.
     """
     statuses = dict(zip(finished["id"], finished["status"], strict=True))
     attempts = {id: int(n) for id, n in zip(finished["id"], finished["attempt"], strict=True)}
+    early = set() if since is None else set(finished.loc[finished["finished"] < since, "id"])
 
     def wanted(trial: Trial) -> bool:
         before = statuses.get(trial.id)
         if before is None or before == "cancelled" or rerun == "all":
+            return True
+        if trial.lane == "cost" and trial.id in early:
             return True
         return (rerun == "failed" and before in FAILED) or (rerun == "stale" and trial.id in stale)
 
@@ -100,9 +111,10 @@ def drive(
     progress, interrupted = None, False
     with Store(folder) as store:
         before = done(folder)
-        jobs = missing(trials, before, "all" if only else rerun, stale or set())
+        since = cost_since(folder, plan, list(before["id"]))
+        jobs = missing(trials, before, "all" if only else rerun, stale or set(), since)
         store.write_spec(study.text)
-        write_atomic(folder / "plan.json", json.dumps(order).encode())
+        write_plan(folder, plan, since)
         if jobs:
             runner = make_runner()
             progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)

@@ -16,6 +16,7 @@ A run writes one folder per study:
 |---|---|
 | `spec.toml` | the study as it was run |
 | `plan.json` | the ids of the study's trials, in plan order |
+| `cost_since.json` | where the study has grown: from when on a row of the cost lane counts |
 | `trials/` | one row per trial: settings, status, costs |
 | `curve/` | what was measured along each trial |
 | `env/` | one row per environment: machine, versions, git commit |

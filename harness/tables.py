@@ -81,15 +81,15 @@ def read_model(folder: Path, id: str) -> bytes | None:
 
 
 def done(folder: Path) -> pd.DataFrame:
-    """Columns id, status and attempt, one row per trial; empty where nothing has been written yet.
+    """Columns id, status, attempt and finished, one row per trial; empty before anything is written.
 
     Reads little and so does not see damage in other columns; a compaction does, and sets that part aside.
     """
-    columns = ["id", "status", "attempt"]
+    columns = ["id", "status", "attempt", "finished"]
     if not folder.exists():
         return to_frame(to_arrow("trials", []).select(columns))
     must_be_results(folder)
-    return to_frame(_newest(load(folder, "trials", [*columns, "finished"]).data).select(columns))
+    return to_frame(_newest(load(folder, "trials", columns).data).select(columns))
 
 
 def latest(results: Path) -> Path:

@@ -43,7 +43,7 @@ def one_line(done):
         (["plan", "quickstart", "-d", "gausian"], "did you mean 'gaussian'?"),
         (["plan", "quickstart", "-d", "gaussian[dim=-2]"], "-2"),
         (["ls", "method"], "did you mean 'methods'?"),
-        (["check", "dsn"], "did you mean 'dsm'?"),
+        (["check", "dsmm"], "did you mean 'dsm'?"),
         (["check", "no/such/file.py"], "no/such/file.py"),
         (["report"], "results"),
         (["status", "nowhere"], "nowhere"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from ebmark.console import Console
+from ebmark.costlane import last_plan
 from ebmark.lock import is_locked
 from ebmark.store import done
 from ebmark.tables import must_be_results
@@ -17,9 +17,7 @@ def show(console: Console, folder: Path) -> None:
     must_be_results(folder)
     stored = done(folder)
     counts = dict(Counter(stored["status"]))
-    planned = folder / "plan.json"
-    ids = set(json.loads(planned.read_text())) if planned.exists() else set()
-    left = len(ids - set(stored.loc[stored["status"] != "cancelled", "id"]))
+    left = len(set(last_plan(folder)) - set(stored.loc[stored["status"] != "cancelled", "id"]))
     running = is_locked(folder)
     for name, n in sorted(counts.items()):
         console.say(f"{name:<10} {n}")
