@@ -108,3 +108,23 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, tril: Tensor) -> Tensor:
     log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     log_p: Tensor = -0.5 * z.square().sum(-1) - log_det - 0.5 * d * math.log(2 * math.pi)
     return log_p
+
+
+# ---------------------------------------------------------------------------------- points around each datum
+
+
+def energy_and_neighbours(energy: Energy, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """E(x) ``(..., n)`` and E(y) ``(..., n, M)`` of ``x (..., n, d)`` and M points each, ``y (..., n, M, d)``.
+
+    All share one forward.
+    """
+    energy.meter.noise_samples += points(y)
+    E = energy(torch.cat([x, y.flatten(-3, -2)], -2))
+    n = x.shape[-2]
+    return E[..., :n], E[..., n:].reshape(y.shape[:-1])
+
+
+def effective_share(log_w: Tensor) -> Tensor:
+    """Effective sample size over M ``(...)``, in (0, 1], of importance weights exp(log_w) ``(..., M)``."""
+    w = log_w.softmax(-1)
+    return 1 / (w.shape[-1] * w.square().sum(-1))
