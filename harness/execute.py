@@ -36,6 +36,7 @@ SOURCES = (
     "floors",
     "log_z",
     "modules",
+    "noise",
     "ops",
     "optimisers",
     "quadrature",
