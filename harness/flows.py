@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,6 @@ from ebmark.api import Energy, Rng, points
 from ebmark.errors import SpecError
 from ebmark.modules import perceptron
 from ebmark.ops import fit_gaussian
-
-if TYPE_CHECKING:
-    from torch.distributions import Transform
 
 KINDS = ("spline", "affine")
 BINS = 8  # of a spline, on ±5 standard deviations
@@ -107,7 +104,7 @@ class CouplingFlow(Density):
         return self.tril.diagonal().log().sum()
 
 
-def _call(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+def _call(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
     y, log_det = transform.call_and_ladj(x)  # zuko gives every transform of torch this method
     return y, log_det
 
@@ -142,7 +139,7 @@ def coupling_flow(
     with torch.no_grad():
         for layer in flow.transform.transforms:
             for p in layer.hyper[-1].parameters() if data.shape[-1] > 1 else layer.parameters():
-                p.mul_(0.01)
+                p.mul_(0.01 if data.shape[-1] > 1 else 0.001)
     return CouplingFlow(flow.transform.to(data), data)
 
 
@@ -307,5 +304,6 @@ def critic_value_and_trace(
 def radial_mean(f: Callable[[Tensor], Tensor], v: float, d: int) -> float:
     """The mean of f(|x - mu|²) under N(mu, v I) in d dimensions, by quadrature over the radius."""
     r = torch.linspace(0, 12 + math.sqrt(d), 20001, dtype=torch.float64)
-    log_p = (d - 1) * r.log() - 0.5 * r.square() - (d / 2 - 1) * math.log(2) - math.lgamma(d / 2)
+    log_norm = (d / 2 - 1) * math.log(2) + math.lgamma(d / 2)
+    log_p = torch.xlogy(torch.tensor(d - 1), r) - 0.5 * r.square() - log_norm
     return torch.trapezoid(log_p.exp() * f(v * r.square()), r).item()

@@ -21,7 +21,6 @@ from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
 from ebmark.errors import SpecError
 from ebmark.flows import Density, GaussianDensity, check_flow, coupling_flow, flow_sample, generate
 
-
 # Longer than most methods: a second player with its generator and its closed forms.
 
 

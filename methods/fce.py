@@ -33,7 +33,6 @@ from ebmark.flows import (
     radial_mean,
 )
 
-
 # Longer than most methods: a second player with its schedule, its generator and its closed forms.
 
 

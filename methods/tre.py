@@ -23,7 +23,6 @@ from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, meth
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
-
 # Longer than most methods: what is trained (the heads) and what is evaluated (their telescope) differ.
 
 
