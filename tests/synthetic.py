@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -20,14 +20,21 @@ CHECKPOINTS = (0, 100, 250, 600, 1500, 4000)
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A method: settings, F per point at dimension d, F of its chain, and how fast and how far it learns."""
+    """A method: settings, F per point at dimension d, F of its chain, and how fast and how far it learns.
+
+    Also what it logs, forwards and backwards of its opponents per point, and whether it has a generator.
+    """
 
     name: str
-    args: dict
-    passes: object
+    args: dict = field(default_factory=dict)
+    passes: object = lambda d: 6
     chain: float = 0
     speed: float = 400
     floor: float = 0.02
+    defaults: dict = field(default_factory=dict)
+    logs: dict = field(default_factory=dict)
+    opponents: dict = field(default_factory=dict)
+    generates: bool = False
 
     @property
     def label(self):
@@ -35,6 +42,7 @@ class Made:
         return f"{self.name}[{settings}]" if settings else self.name
 
 
+NOISE = {"scale": 1.0}
 METHODS = (
     Made(name="cd", args={"k": 1}, passes=lambda d: 10, chain=4, speed=500, floor=0.02),
     Made(name="cd", args={"k": 10}, passes=lambda d: 28, chain=22, speed=400, floor=0.01),
@@ -43,13 +51,51 @@ METHODS = (
     Made(name="sm", args={}, passes=lambda d: 6 * (d + 1), speed=300, floor=0.004),
     Made(name="ssm_vr", args={}, passes=lambda d: 12, speed=600, floor=0.01),
     Made(name="dsm", args={}, passes=lambda d: 6, speed=500, floor=0.02),
-    Made(name="nce", args={}, passes=lambda d: 6, speed=250, floor=0.01),
-    Made(name="nce", args={"scale": 1.5}, passes=lambda d: 6, speed=350, floor=0.015),
+    Made(name="nce", defaults=NOISE, speed=250, floor=0.01),
+    Made(name="nce", defaults=NOISE, args={"scale": 1.5}, speed=350, floor=0.015),
     Made(name="adversarial", args={}, passes=lambda d: 12, speed=2000, floor=0.2),
 )
 DATASETS = (("gaussian", (2, 8, 32)), ("phi4", (2, 8, 32)), ("eight_gaussians", (2,)), ("digits", (64,)))
 SMALL = (("gaussian", (2, 8)), ("eight_gaussians", (2,)), ("digits", (64,)))
 FEW = tuple(made for made in METHODS if made.label in ("cd[k=1]", "cd[k=100]", "sm", "dsm", "nce"))
+CHAIN = {"acceptance": 0.574, "displacement": 0.4, "h": 0.05}
+CONTRAST = {"accuracy": 0.7, "overlap": 0.4, "c": 1.8, "z_own": 1.8, "z_gap": 0.02}
+BOUND = {"z_own": 1.5, "z_gap": 0.3}
+EVERY = (
+    Made(name="mle", passes=lambda d: 900, speed=300, floor=0.002),
+    Made(name="cd", defaults={"k": 10}, passes=lambda d: 28, chain=22, floor=0.01, logs=CHAIN),
+    Made(name="pcd", defaults={"k": 10}, passes=lambda d: 28, chain=22, speed=300, logs=CHAIN),
+    Made(name="short_run", passes=lambda d: 206, chain=200, floor=0.1, logs=CHAIN, generates=True),
+    Made(name="sm", passes=lambda d: 6 * (d + 1), speed=300, floor=0.004),
+    Made(name="ssm", passes=lambda d: 12, speed=700, logs={"projected_variance": 3.0}),
+    Made(name="ssm_vr", passes=lambda d: 12, speed=600, floor=0.01, logs={"projected_variance": 2.0}),
+    Made(name="fd_ssm", passes=lambda d: 9, speed=650, floor=0.012),
+    Made(name="dsm", speed=500, floor=0.02),
+    Made(name="nce", defaults=NOISE, speed=250, floor=0.01, logs=CONTRAST),
+    Made(name="nce", defaults=NOISE, args={"scale": 1.5}, speed=350, floor=0.015, logs=CONTRAST),
+    Made(name="ranking_nce", defaults=NOISE, passes=lambda d: 33, speed=260, logs={"accuracy": 0.4}),
+    Made(name="cnce", speed=400, floor=0.02, logs={"accuracy": 0.55}),
+    Made(name="ence", defaults=NOISE, speed=450, floor=0.03, logs=CONTRAST),
+    Made(name="fce", passes=lambda d: 7, floor=0.05, logs=CONTRAST, generates=True,
+         opponents={"flow": (7, 4)}),
+    Made(name="tre", passes=lambda d: 9, speed=300, floor=0.02, logs=CONTRAST),
+    Made(name="adversarial", passes=lambda d: 7, speed=2000, floor=0.2, logs=BOUND, generates=True,
+         opponents={"flow": (5, 10)}),
+    Made(name="vera", passes=lambda d: 7, speed=1800, floor=0.3, logs=BOUND, generates=True,
+         opponents={"generator": (21, 2)}),
+    Made(name="lsd", passes=lambda d: 16, speed=900, floor=0.08, opponents={"critic": (12, 30)}),
+    Made(name="ksd", speed=800, floor=0.06),
+    Made(name="energy_discrepancy", passes=lambda d: 15, speed=450, logs={"ess": 0.6}),
+    Made(name="mpf", speed=500, floor=0.05),
+    Made(name="snl", defaults=NOISE, passes=lambda d: 15, floor=0.015, logs={"ess": 0.3, "z_own": 1.8}),
+    Made(name="recovery", passes=lambda d: 66, chain=60, floor=0.03, logs=CHAIN),
+)  # fmt: skip
+PLANE = (
+    ("eight_gaussians", (2,)),
+    *((f"two_modes[m={m}]", (2,)) for m in range(1, 6)),
+    ("phi4", (2, 8)),
+    ("gaussian", (2, 8)),
+)
 TARGET = {"target": [{"metric": "fisher", "value": 0.05, "per_dim": True}]}
 
 
@@ -108,6 +154,11 @@ def small(**more):
     return study(**{"datasets": SMALL, "methods": FEW, "cost_dims": (2, 8, 32), **more})
 
 
+def every_method(**more):
+    """A study of every method on few data sets, without a cost lane."""
+    return study(**{"datasets": PLANE, "methods": EVERY, "cost_dims": (), "lattice": 60, **more})
+
+
 def step_seconds(made, d):
     """Seconds of a step without noise."""
     return OVERHEAD + POINT * BATCH * made.passes(d)
@@ -116,8 +167,9 @@ def step_seconds(made, d):
 def _common(made, dataset, d, lane):
     return {
         "schema": SCHEMA, "study": "synthetic", "lane": lane, "repeat": 0, "method": made.name,
-        "method_label": made.label, "method_args": json.dumps({"scale": 1.0, **made.args}),
-        "dataset": dataset, "dataset_label": dataset, "dataset_args": json.dumps({"dim": d}), "dim": d,
+        "method_label": made.label, "method_args": json.dumps({**made.defaults, **made.args}),
+        "dataset": dataset.split("[")[0], "dataset_label": dataset,
+        "dataset_args": json.dumps({"dim": d}), "dim": d,
         "network": "mlp", "network_args": "{}", "seed": 0, "status": "ok", "reason": "", "attempt": 1,
         "budget": '{"steps":4000}',
         "batch": BATCH, "resolved": "{}", "optimiser": '{"energy":{"lr":0.002}}', "parameters": 33537,
@@ -132,6 +184,10 @@ def _work(made, d, steps, seconds):
     return {
         "steps": steps, "passes": passes, "executed": passes, "passes_forward": passes / 2,
         "passes_input_gradient": 0.0, "passes_second_order": 0.0, "passes_backward": passes / 2,
+        "opponents": json.dumps({
+            player: {"forward": forward * steps * BATCH, "backward": backward * steps * BATCH}
+            for player, (forward, backward) in made.opponents.items()
+        }),
         "noise_samples": 0.0, "transitions": made.args.get("k", 0) * steps * BATCH * bool(made.chain),
         "wall_data": 0.0, "wall_sampling": share * wall, "wall_loss": (1 - share) * wall / 2,
         "wall_backward": (1 - share) * wall / 2, "wall_optimiser": 0.0, "wall_evaluation": 1.0, "wall": wall,
@@ -193,6 +249,11 @@ def _curve(made, trial, rng):
         for metric, floor, sd in (("mmd", 1e-5, 4e-4), ("sliced_wasserstein", 0.02, 0.002)):
             noise = {"metric": metric, "source": "smc", "floor_mean": floor, "floor_sd": sd}
             rows.append(base | noise | {"value": floor + 10 * sd * fisher / d, "se": sd})
+            if made.generates and step == trial["steps"]:
+                noise["source"] = "own_generator"
+                rows.append(base | noise | {"value": floor + 50 * sd * fisher / d, "se": sd})
+        for name, value in made.logs.items():
+            rows.append(base | {"metric": f"log_{name}", "value": value * math.exp(rng.normal(0, 0.05))})
     return rows
 
 

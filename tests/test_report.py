@@ -10,10 +10,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ebmark import registry
 from ebmark.record import TABLES
-from ebmark.report import cost_figures, facts, frames, status_tables, tables, target_tables, targets, words
+from ebmark.report import (
+    cost_figures,
+    facts,
+    frames,
+    limits,
+    method_tables,
+    status_tables,
+    tables,
+    target_tables,
+    targets,
+    words,
+)
 from ebmark.report.grid import records
-from ebmark.report.names import method_labels
+from ebmark.report.look import Look
+from ebmark.report.names import FAMILIES, OTHER, family, method_labels
 from ebmark.report.quality_figures import curves
 from ebmark.report.sample_figures import floors, lattices
 from ebmark.stats import scaling_exponent
@@ -147,6 +160,175 @@ def test_untrusted_failed_and_oracle_values_do_not_rank(study):
     assert own.text.endswith("‡")
     assert not own.best
     assert not own.tie
+
+
+def every(**more):
+    chosen = {"datasets": (("gaussian", (2, 8)), ("two_modes[m=3]", (2,))), "seeds": 3}
+    return synthetic.every_method(**{**chosen, **more})
+
+
+@pytest.fixture(scope="module")
+def all_methods():
+    return frames.load(every(), synthetic.TARGET, "all methods")
+
+
+def shown(grid):
+    """The texts of a grid by its first column and the title of another, and by both first ones."""
+    return {
+        (row[0].text, title): cell.text
+        for row in grid.rows
+        for title, cell in zip(grid.head, row, strict=True)
+    }
+
+
+def test_samples_from_elsewhere_and_diagnostics_enter_no_comparison():
+    made = every(seeds=1)
+    primary = made.curve[made.curve["metric"] == "fisher"]
+    tempting = [
+        primary.assign(source="own_generator", value=1e-9),
+        primary.assign(source="short_run", value=1e-9),
+        primary.assign(source="a new one", value=1e-9),
+        primary.assign(metric="log_fisher", value=1e-9),
+    ]
+    with_them = replace(made, curve=pd.concat([*tempting, made.curve], ignore_index=True))
+    studies = [frames.load(tables_, synthetic.TARGET, "") for tables_ in (made, with_them)]
+    for of in (
+        lambda study: frames.finals(study, "fisher"),
+        targets.runs,
+        lambda study: curves(study)[1],
+        floors,
+        lambda study: tables.quality(study, "fisher", per_dim=True, log=True).tidy,
+        lambda study: target_tables.summary(study, "fisher").tidy,
+        lambda study: status_tables.distrust(study).tidy,
+    ):
+        before, after = (of(study).reset_index(drop=True) for study in studies)
+        pd.testing.assert_frame_equal(before, after)
+    assert limits.provenance(studies[0]) == limits.provenance(studies[1])
+    assert studies[1].orphans == 0
+
+
+def test_no_diagnostic_is_a_metric_of_the_curve(all_methods):
+    assert set(all_methods.curve["metric"]) == {"fisher", "kl", "nll", "mmd", "sliced_wasserstein"}
+    assert {"acceptance", "c", "ess", "z_own", "z_gap"} <= set(all_methods.logs["metric"])
+
+
+def test_own_generators_stand_beside_the_energy(all_methods):
+    grid = method_tables.generators(all_methods)
+    assert {row[0].text for row in grid.rows} == {"adversarial", "fce", "short_run", "vera"}
+    assert list(grid.head[2:5]) == ["MMD²: energy", "MMD²: own generator", "MMD²: floor"]
+    row = grid.rows[0]
+    rows = all_methods.curve[(all_methods.curve["label"] == "adversarial") & (all_methods.curve["dim"] == 2)]
+    rows = rows[(rows["metric"] == "mmd") & (rows["dataset"] == "gaussian") & (rows["step"] == 4000)]
+    assert len(rows) == 3
+    assert row[1].text == "gaussian, d = 2"
+    assert row[2].text == words.plus_minus(rows["value"].mean(), rows["value"].std() / 3**0.5)
+    own = all_methods.generated.loc[all_methods.generated["id"].isin(rows["id"])]
+    own = own.loc[own["metric"] == "mmd", "value"]
+    assert row[3].text == words.plus_minus(own.mean(), own.std() / 3**0.5)
+    assert row[4].text == words.plus_minus(1e-5, 4e-4)
+    assert not any(cell.best or cell.tie for line in grid.rows for cell in line)
+
+
+def test_diagnostics_are_medians_with_their_range_over_data_sets(all_methods):
+    grid = method_tables.diagnostics(all_methods)
+    ends = frames.at_end(all_methods.logs)
+    values = ends[(ends["label"] == "cd") & (ends["metric"] == "acceptance")]
+    medians = values.groupby(["dataset_label", "dim"])["value"].median()
+    lo, hi = words.number(medians.min()), words.number(medians.max())
+    assert shown(grid)["cd", "acceptance"] == f"{words.number(values['value'].median())} ({lo} to {hi})"
+    assert shown(grid)["vera", "acceptance"] == "–"
+    assert "dsm" not in {row[0].text for row in grid.rows}  # logs nothing
+    for said in ("never a likelihood", "0.574 for mala", "near 1", "KL(q|p)"):
+        assert said in grid.caption
+    few = method_tables.diagnostics(replace(all_methods, logs=ends[ends["metric"] == "ess"]))
+    assert list(few.head) == ["method", "ess"]
+    assert "likelihood" not in few.caption
+
+
+def test_an_untrusted_diagnostic_is_marked(all_methods):
+    logs = all_methods.logs
+    doubt = logs.assign(trusted=logs["trusted"] & (logs["metric"] != "z_gap"))
+    texts = shown(method_tables.diagnostics(replace(all_methods, logs=doubt)))
+    assert texts["vera", "log Z − own"].endswith("]†")
+    assert not texts["vera", "own log Z"].endswith("†")
+
+
+def test_the_work_of_opponents_is_shown_and_its_owner_is_not_compared_in_passes(all_methods):
+    grid = method_tables.opponents(all_methods)
+    assert [[cell.text for cell in row] for row in grid.rows] == [
+        ["adversarial", "flow", "5", "10", "7"],
+        ["fce", "flow", "7", "4", "7"],
+        ["lsd", "critic", "12", "30", "16"],
+        ["vera", "generator", "21", "2", "7"],
+    ]
+    assert set(all_methods.trials.loc[all_methods.trials["opposed"], "method"]) == {
+        "adversarial", "fce", "lsd", "vera",
+    }  # fmt: skip
+    assert "fce" not in set(cost_figures.usable(all_methods.cost, "passes")["label"])
+    assert "the passes of adversarial, fce, lsd and vera leave out an opponent" in facts.growth(all_methods)
+    runs = targets.runs(all_methods)
+    cheap = runs.assign(cost_passes=runs["cost_passes"].where(runs["label"] != "fce", 1.0), reached=True)
+    assert "fce" not in facts.reaching(cheap, targets.expected(cheap))
+    texts = shown(target_tables.reached(targets.expected(cheap), "passes"))
+    assert texts["fce", "gaussian, d = 2"].endswith("§")
+
+
+@pytest.mark.parametrize("text", [None, "", "{}"])
+def test_tables_without_opponents_show_none(text):
+    made = small(seeds=1, cost_dims=())
+    for trials in (made.trials.assign(opponents=text), made.trials.drop(columns="opponents")):
+        loaded = frames.load(replace(made, trials=trials), None, "")
+        assert not loaded.trials["opposed"].any()
+        assert not method_tables.opponents(loaded).rows
+        assert not method_tables.generators(loaded).rows
+        assert not method_tables.diagnostics(loaded).rows
+
+
+def test_noise_is_the_truth_by_the_settings_of_any_method(all_methods):
+    marked = all_methods.trials[all_methods.trials["own_noise"]]
+    assert set(marked["dataset"]) == {"gaussian"}
+    assert set(marked["label"]) == {"nce[scale=1]", "ranking_nce", "ence", "snl"}
+    made = every(seeds=1)
+    args = made.trials["method_args"].where(made.trials["method"] != "snl", '{"scale":1.0,"noise":"uniform"}')
+    other = frames.load(replace(made, trials=made.trials.assign(method_args=args)), None, "").trials
+    assert not other.loc[other["method"] == "snl", "own_noise"].any()
+    assert "(ence, nce, ranking_nce and snl)" in "".join(limits.limits(all_methods))
+
+
+def test_every_shipped_method_has_one_family():
+    names = [name for methods in FAMILIES.values() for name in methods]
+    assert len(names) == len(set(names)) == 23
+    assert set(registry.names("method")) <= set(names)
+    assert family("a plug-in of yours") == OTHER
+
+
+def test_many_methods_share_the_colour_of_their_family_and_differ_in_marks():
+    labels = [made.label for made in synthetic.EVERY] + ["yours"]
+    look = Look(labels, [made.name for made in synthetic.EVERY] + ["yours"])
+    styles = {label: look.line(label) for label in labels}
+    assert len({(style["color"], style["marker"], style["dashes"]) for style in styles.values()}) == len(
+        labels
+    )
+    assert styles["cd"]["color"] == styles["recovery"]["color"] != styles["sm"]["color"]
+    assert "noise (nce, nce[scale=1.5], ranking_nce" in look.key
+    assert "other (yours)" in look.key
+    texts = [line.get_label() for line in look.handles({label: label for label in sorted(labels)})]
+    assert texts[:4] == ["cd", "pcd", "short_run", "recovery"]
+    few = Look(["cd", "mle", "sm"], ["cd", "mle", "sm"])
+    assert few.key == ""
+    assert len({few.colour(label) for label in ("cd", "mle", "sm")}) == 3
+
+
+def test_the_oracle_is_shown_and_nowhere_ranked(all_methods):
+    fisher = tables.quality(all_methods, "fisher", per_dim=True, log=True)
+    best = cell(fisher, "mle", "gaussian, d = 2")
+    assert float(best.text.split()[0]) < 0.008  # the smallest of all
+    assert not best.best
+    assert not best.tie
+    timed = frames.load(every(seeds=1, cost_dims=(2, 4, 8, 16, 32, 64), repeats=2), None, "")
+    assert "mle" in set(timed.cost["label"])
+    assert "mle" not in set(tables.crossovers(timed.cost).tidy["label"])
+    assert "mle" not in facts.growth(timed)
 
 
 def test_nothing_is_dropped_silently():

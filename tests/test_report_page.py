@@ -90,6 +90,7 @@ def test_untrusted_timings_are_compared_nowhere(quick, tmp_path):
         ({"datasets": (("gaussian", (8,)),), "cost_dims": (8,)}, "Fewer than 3 dimensions"),
         ({"datasets": (("gaussian", (2, 8)),)}, "No pictures of two-dimensional densities"),
         ({"datasets": (("digits", (64,)),)}, "No trusted Fisher or KL divergence"),
+        ({}, "No method in these tables logged a diagnostic"),
         (
             {"methods": tuple(m for m in FEW if not m.chain)},
             "No method in these tables runs Markov chains",
@@ -98,6 +99,16 @@ def test_untrusted_timings_are_compared_nowhere(quick, tmp_path):
 )
 def test_a_missing_piece_is_said_in_place(quick, tmp_path, change, says):
     assert says in Page(written(small(**change), tmp_path)).text
+
+
+def test_every_method_fits_on_the_page(quick, tmp_path):
+    chosen = {"datasets": (("gaussian", (2, 8)), ("two_modes[m=3]", (2,))), "seeds": 2}
+    text = Page(written(synthetic.every_method(**chosen), tmp_path)).text
+    for said in ("Samples of the methods' own generators", "What the methods log", "Work of the opponents"):
+        assert said in text
+    assert "Colours are families: chains (" in text
+    for path in (tmp_path / "tables").glob("*.tex"):
+        assert path.read_text(encoding="utf-8").split("\n", 1)[1].isascii(), path.name
 
 
 def test_no_target_is_said(quick, tmp_path):

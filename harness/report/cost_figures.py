@@ -18,9 +18,9 @@ FITTED = {"seconds": "wall-clock", "passes": "passes"}
 
 
 def usable(cost: DataFrame, quantity: str) -> DataFrame:
-    """Rows whose ``quantity`` may be compared: all passes, and trusted seconds and shares."""
+    """Rows whose ``quantity`` may be compared: passes that are all of a method's work, trusted seconds."""
     rows = cost[cost[quantity].notna()]
-    return rows if quantity == "passes" else rows[rows["trusted"]]
+    return rows[~rows["opposed"]] if quantity == "passes" else rows[rows["trusted"]]
 
 
 def fits(cost: DataFrame) -> dict[str, dict[str, stats.Exponent]]:
@@ -54,7 +54,8 @@ def by_label(rows: DataFrame) -> Iterator[tuple[str, DataFrame]]:
 def step_cost(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
     """Cost per step against dimension, log-log: wall-clock and passes, exponents in the legend.
 
-    Hollow: timings that are not trusted, without line and exponent. Crosses at the top: no run was ok.
+    Hollow, without line and exponent: timings that are not trusted, and passes beside which an opponent
+    works. Crosses at the top: no run was ok.
     """
     shown = [quantity for quantity in PANELS if cost[quantity].notna().any()]
     figure, axes = panels(len(shown), narrow=narrow, height=3.0)
@@ -65,14 +66,13 @@ def step_cost(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
         log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)
         ax.set_ylabel(PANELS[quantity])
     fitted = fits(cost)
-    names = {
-        label: label
-        + ("\n" if narrow else "   ")
-        + " | ".join(words.exponent(fitted[q][label]) if label in fitted[q] else "–" for q in shown)
-        for label, _ in by_label(cost)
-    }
-    title = f"exponent of d [95 % interval]: {' | '.join(FITTED[q] for q in shown)}"
-    legend(figure, look.handles(names), narrow=narrow, title=title, wide=2)
+    known = [q for q in shown if not all(np.isnan(fit.value) for fit in fitted[q].values())]
+    names = {label: label for label, _ in by_label(cost)}
+    for label in names if known else ():
+        texts = [words.exponent(fitted[q][label]) if label in fitted[q] else "–" for q in known]
+        names[label] += ("\n" if narrow else "   ") + " | ".join(texts)
+    title = f"exponent of d [95 % interval]: {' | '.join(FITTED[q] for q in known)}" if known else ""
+    legend(figure, look.handles(names), narrow=narrow, title=title, wide=2 if known else 4)
     return figure
 
 
@@ -95,7 +95,7 @@ def sampling_share(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figu
     rows = chains(cost)
     largest = rows["dim"].max()
     at_k = rows[(rows["dim"] == largest) & rows["k"].notna()]
-    for _, part in at_k.groupby("family"):
+    for _, part in at_k.groupby("without_k"):
         mean = part.groupby("k")["share"].mean()
         by_k.plot(mean.index, mean, color=look.colour(str(part["label"].iloc[0])), linewidth=1.3)
     for label, part in by_label(at_k):

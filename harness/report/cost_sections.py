@@ -7,7 +7,16 @@ from functools import partial
 from pandas import DataFrame
 
 from ebmark import stats
-from ebmark.report import cost_figures, facts, quality_figures, tables, target_tables, targets, words
+from ebmark.report import (
+    cost_figures,
+    facts,
+    method_tables,
+    quality_figures,
+    tables,
+    target_tables,
+    targets,
+    words,
+)
 from ebmark.report.frames import Study, finals
 from ebmark.report.look import Look, Picture
 from ebmark.report.section import Section
@@ -31,10 +40,11 @@ def cost(study: Study, look: Look) -> Section:
         name="step_cost",
         alt=f"Cost of a training step against the dimension, log-log, on {seen}. {facts.growth(study)}",
         caption=f"On {seen}. Geometric means with t intervals; marks of different methods are moved apart "
-        "sideways. Crosses at the top: no run was ok there. Open: timings that are not trusted.",
+        "sideways. Crosses at the top: no run was ok there. Open: timings that are not trusted, "
+        f"and passes beside which an opponent works whose own are not in F.{look.key}",
         draw=partial(cost_figures.step_cost, cost, look),
     )
-    grids = [tables.exponents(cost), tables.crossovers(cost)]
+    grids = [tables.exponents(cost), tables.crossovers(cost), method_tables.opponents(study)]
     return Section(
         anchor="cost", title=title, text=text, pictures=[figure], grids=[g for g in grids if g.rows]
     )
@@ -48,7 +58,7 @@ def share(study: Study, look: Look) -> Section:
     figure = Picture(
         name="sampling_share",
         alt=f"Share of the training time inside samplers, against k and against d. {found}",
-        caption="Seconds inside samplers over all seconds of training. The grey line is one half.",
+        caption=f"Seconds inside samplers over all seconds of training. The grey line is one half.{look.key}",
         draw=partial(cost_figures.sampling_share, study.cost, look),
     )
     return Section(anchor="sampling", title=title, text=[facts.drift(study)], pictures=[figure])
@@ -62,10 +72,13 @@ def curves(study: Study, look: Look) -> Section:
         none = "No trusted Fisher or KL divergence was measured along a run."
         return Section(anchor="quality", title=title, text=[none])
     few = ", the range below 3 seeds" if study.seeds[0] < stats.MIN_SEEDS else ""
+    bands = f"bands: Student's 95 % interval over seeds on the log scale{few}"
     caption = (
-        f"Geometric means; bands: Student's 95 % interval over seeds on the log scale{few}. A cross ends a "
-        "run that failed; behind it the mean is that of the others."
+        f"Geometric means; {'no bands, for so many methods' if look.by_family else bands}. A cross ends a "
+        f"run that failed; behind it the mean is that of the others.{look.key}"
     )
+    if opposed := sorted(set(rows.loc[rows["opposed"], "label"])):
+        caption += f" The passes of {words.listed(opposed)} leave out an opponent."
     pictures = []
     for work, axis in quality_figures.WORK.items():
         if rows[work].notna().any():
@@ -94,9 +107,9 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
         name="target_cost",
         alt=f"Expected cost to reach the target against the dimension. {facts.reaching(runs, expected)}",
         caption="Expected cost: that of all runs over the number that reached the target. Read at the first "
-        "checkpoint at or below it, so an upper bound. nce with its default noise is not comparable on "
-        "gaussian, where that noise is the truth. Crosses: too few seeds reached it. With fewer than 3 "
-        "seeds: one open mark per run that did, and no claim.",
+        "checkpoint at or below it, so an upper bound. Marked ‡ or § in the table: not comparable. "
+        "Crosses: too few seeds reached it. With fewer than 3 seeds: one open mark per run "
+        f"that did, and no claim.{look.key}",
         draw=partial(quality_figures.target_cost, runs, expected, look),
     )
     grids = [
@@ -106,8 +119,8 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
     ]
     growth = target_tables.growth(targets.exponents(expected))
     grids += [growth] if growth.rows else []
-    left = [f"{dataset} ({goal})" for goal, dataset in quality_figures.drawn(expected, targets.GOAL)[1]]
-    text = [f"Not drawn, for room or for want of a second dimension: {words.listed(left)}."] if left else []
+    left = targets.listed(quality_figures.drawn(expected, targets.GOAL)[1])
+    text = [f"Not drawn, for room or for want of a second dimension: {left}."] if left else []
     return Section(anchor="target", title=title, text=text, pictures=[figure], grids=grids)
 
 

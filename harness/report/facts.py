@@ -38,8 +38,10 @@ def growth(study: Study) -> str:
     )
     lead = "" if timed else "No wall-clock can be trusted or compared here; counted in passes, "
     there = set(rows.loc[rows["dim"] == top, "label"])
-    missing = [label for label, _ in by_label(cost) if label not in there]
+    apart = [] if timed else [label for label, part in by_label(cost) if part["opposed"].any()]
+    missing = [label for label, _ in by_label(cost) if label not in there and label not in apart]
     gap = f"; {words.listed(missing)} gave no number at d = {top}" if missing else ""
+    gap += f"; the passes of {words.listed(apart)} leave out an opponent" if apart else ""
     return _sentence(f"{lead}one step takes {span} at d = {d} {where}{gap}{_steepest(cost, quantity)}")
 
 
@@ -133,6 +135,7 @@ def reaching(runs: DataFrame, expected: DataFrame) -> str:
         hits = f"{int(fair['hits'].sum())} of {words.counted(int(fair['runs'].sum()), 'run')}"
         goals = words.listed(sorted(set(fair["goal"])))
         return f"With {seeds} per cell no ranking is claimed: {hits} reached {goals}."
+    fair = fair[~fair["opposed"]]  # whose passes are not all of their work
     finite = fair[np.isfinite(fair["passes"])]
     kinds = finite.groupby([*GOAL, "dim"])["chain"].nunique()
     both = kinds[kinds == 2].reset_index()

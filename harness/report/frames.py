@@ -16,7 +16,7 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from ebmark.errors import StoreError
-from ebmark.report.names import family, method_labels, natural, variant
+from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
 from ebmark.store import read_samples
 
 CELL = [
@@ -38,8 +38,11 @@ NAMING = [
     "lane",
     "oracle",
     "own_noise",
+    "opposed",
 ]
 TEXT = ["reason", "distrust", "network", "network_args", "optimiser", "method_args", "dataset_label", "code"]
+PRIMARY = ("", "smc")  # sources of what may be ranked: the energy, and the samples that all share one sampler
+LOG = "log_"  # begins the name of a diagnostic
 
 
 class Tables(Protocol):
@@ -68,9 +71,13 @@ class Study:
     Attributes:
         title: of the page.
         spec: the parsed study file, empty where there is none.
-        trials: one row per trial, with ``label`` (ordered), ``family``, ``k``, ``oracle``, ``own_noise``
-            (nce's noise is the truth) and ``chain`` (the method runs Markov chains).
-        curve: one row per checkpoint and metric, with the names of its trial and ``seconds_cost``.
+        trials: one row per trial, with ``label`` (ordered), ``without_k``, ``k``, ``oracle``, ``own_noise``
+            (the method's noise is the truth), ``chain`` (the method runs Markov chains) and ``opposed`` (an
+            opponent works beside the energy).
+        curve: one row per checkpoint and metric of the energy, with the names of its trial and
+            ``seconds_cost``. Nothing else may enter a comparison.
+        generated: such rows for samples from elsewhere, such as a method's own generator.
+        logs: such rows for the diagnostics of the methods, ``metric`` without its ``log_``.
         cost: the rows from which the cost of a step is read, see ``_cost``.
         env: one row per environment.
         samples: samples and lattice of a trial by its id, empty where it has none.
@@ -83,6 +90,8 @@ class Study:
     spec: Mapping[str, Any]
     trials: DataFrame
     curve: DataFrame
+    generated: DataFrame
+    logs: DataFrame
     cost: DataFrame
     env: DataFrame
     samples: Callable[[str], DataFrame]
@@ -112,23 +121,28 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     trials = _trials(tables.trials)
     step = _step_seconds(trials)
     joined = trials[["id", "attempt", *NAMING, *dict.fromkeys([*CELL[:1], *CELL[3:]])]]
-    curve = tables.curve.merge(joined.merge(step, on=CELL, how="left"), on=["id", "attempt"], how="inner")
-    curve["trusted"] = _bool(curve["trusted"])
-    curve["seconds_cost"] = curve["step"] * curve["step_time"]
-    curve["per_dim"] = curve["value"] / curve["dim"]
+    rows = tables.curve.merge(joined.merge(step, on=CELL, how="left"), on=["id", "attempt"], how="inner")
+    rows["trusted"] = _bool(rows["trusted"])
+    rows["seconds_cost"] = rows["step"] * rows["step_time"]
+    rows["per_dim"] = rows["value"] / rows["dim"]
+    log = rows["metric"].astype(str).str.startswith(LOG)
+    primary = rows["source"].astype(object).fillna("").isin(PRIMARY)
+    logs = rows[log]
     planned = trials[(trials["lane"] == "quality") & (trials["status"] != "skipped")]
     seeds = planned.groupby(["label", "dataset_label", "dim"], observed=True)["seed"].nunique()
     return Study(
         title=title,
         spec=spec or {},
         trials=trials.merge(step, on=CELL, how="left"),
-        curve=curve,
+        curve=rows[~log & primary],
+        generated=rows[~log & ~primary],
+        logs=logs.assign(metric=logs["metric"].astype(str).str.removeprefix(LOG)),
         cost=_cost(trials),
         env=tables.env,
         samples=_samples(tables),
         warnings=getattr(tables, "warnings", ()),
         seeds=(int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0),
-        orphans=len(tables.curve) - len(curve),
+        orphans=len(tables.curve) - len(rows),
     )
 
 
@@ -149,6 +163,8 @@ def _trials(raw: DataFrame) -> DataFrame:
     trials = raw.assign(
         **{name: raw[name].fillna("").astype(str) for name in TEXT}, trusted=_bool(raw["trusted"])
     )
+    opponents = raw.get("opponents", pd.Series("", index=raw.index))  # tables of schema 1 have none
+    trials["opponents"] = opponents.fillna("").astype(str).replace("{}", "")
     for name in ("dim", "batch", "seed"):
         trials[name] = trials[name].fillna(-1).astype(int)
     trials["label"] = method_labels(trials).astype(str) + variant(trials)
@@ -157,13 +173,13 @@ def _trials(raw: DataFrame) -> DataFrame:
     settings = {text: json.loads(text or "{}") for text in trials["method_args"].unique()}
     trials["k"] = trials["method_args"].map({text: args.get("k", np.nan) for text, args in settings.items()})
     trials["k"] = pd.to_numeric(trials["k"], errors="coerce")
-    scale = trials["method_args"].map({text: args.get("scale", 1) for text, args in settings.items()})
-    trials["own_noise"] = (trials["method"] == "nce") & (trials["dataset"] == "gaussian") & (scale == 1)
+    same = trials["method_args"].map({text: noise_is_data_gaussian(args) for text, args in settings.items()})
+    trials["own_noise"] = same & (trials["dataset"] == "gaussian")
     chains = trials.loc[(trials["wall_sampling"] > 0) | (trials["transitions"] > 0), "label"].unique()
     trials["chain"] = trials["label"].isin(chains)
-    trials["oracle"] = trials["method"] == "mle"
-    families = {label: family(label) for label in order}
-    trials["family"] = trials["label"].astype(str).map(families)
+    trials["opposed"] = trials["label"].isin(trials.loc[trials["opponents"] != "", "label"].unique())
+    trials["oracle"] = trials["method"] == ORACLE
+    trials["without_k"] = trials["label"].astype(str).map({label: without_k(label) for label in order})
     return trials.sort_values(["label", "dataset_label", "dim", "seed", "repeat", "id"], ignore_index=True)
 
 
@@ -193,8 +209,16 @@ def _cost(trials: DataFrame) -> DataFrame:
     )
 
 
+def at_end(rows: DataFrame) -> DataFrame:
+    """Of rows like ``Study.curve``, those of the last checkpoint of every quality run that is ok."""
+    rows = rows[(rows["lane"] == "quality") & (rows["status"] == "ok")]
+    return rows[rows["step"] == rows.groupby("id")["step"].transform("max")]
+
+
 def finals(study: Study, metric: str) -> DataFrame:
-    """The value of ``metric`` at the last checkpoint of every run that is ok."""
-    rows = study.curve[(study.curve["lane"] == "quality") & (study.curve["status"] == "ok")]
-    last = rows.groupby("id")["step"].transform("max")
-    return rows[(rows["step"] == last) & (rows["metric"] == metric)].drop_duplicates("id")
+    """The energy's value of ``metric`` at the end of every run that is ok; one row per run.
+
+    Samples of a method's own generator have no place here: they are in ``Study.generated``.
+    """
+    rows = at_end(study.curve)
+    return rows[rows["metric"] == metric].drop_duplicates("id")

@@ -14,6 +14,7 @@ LATEX = {
     **{"}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$"},
     **{"†": r"$^\dagger$", "‡": r"$^\ddagger$", "≈": r"$\approx$", "≤": r"$\leq$", "∞": r"$\infty$"},
     **{"·": r"$\cdot$", "–": "--", "−": "$-$", "µ": r"$\mu$", "[": "{[}", "]": "{]}", "ν": r"$\nu$"},
+    **{"§": r"\S{}"},
 }
 DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 

@@ -18,8 +18,8 @@ FIXED = (
     "beyond twice the largest.",
 )
 OWN_NOISE = (
-    "On gaussian data the default noise of nce is the truth itself. Those rows carry ‡, are never called "
-    "best, and are left out where costs to a target are compared; another scale of the noise stays in."
+    "On gaussian data a Gaussian noise of scale 1 is the truth itself ({methods}). Those rows carry ‡, are "
+    "never called best, and are left out where costs to a target are compared; another scale stays in."
 )
 
 
@@ -67,7 +67,8 @@ def limits(study: Study) -> list[str]:
         *FIXED,
     ]
     if study.trials["own_noise"].any():
-        text.append(OWN_NOISE)
+        methods = sorted(set(study.trials.loc[study.trials["own_noise"], "method"]))
+        text.append(OWN_NOISE.format(methods=words.listed(methods)))
     if study.trials["budget"].fillna("").str.contains('"seconds"').any():
         text.append("Some budgets are in seconds: those runs are not reproducible bit for bit.")
     return text

@@ -1,4 +1,4 @@
-"""How figures look: a colour per method, panels, legends outside the axes, and bytes that repeat."""
+"""How figures look: a colour per method or family, panels, legends outside the axes, bytes that repeat."""
 
 from __future__ import annotations
 
@@ -18,20 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from ebmark.report.names import FAMILIES, ORACLE, OTHER, family
 from ebmark.report.words import number
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*")
 DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1.5, 2), (1, 1))
-ORDER = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    9,
-    7,
-    5,
-)  # of seaborn's palette: like colours apart, two too faint on white left out
+# Of seaborn's palette: like colours apart, two too faint on white left out.
+ORDER = (0, 1, 2, 3, 4, 9, 7, 5)
+ORACLE_COLOUR = "0.15"
 
 Draw = Callable[..., Figure]
 
@@ -58,23 +52,30 @@ class Picture:
 class Look:
     """Colour by method, marker by label, dash by variant of the method; the same in every figure.
 
+    With more methods than colours: colour by family, marker and dash by label within it, legends in the order
+    of the families. The oracle is black.
+
     Args:
         labels: labels of the methods, in order.
         methods: the method of each label.
     """
 
     def __init__(self, labels: Sequence[str], methods: Sequence[str]) -> None:
-        names = sorted(set(methods))
-        variant = [methods[:i].count(name) for i, name in enumerate(methods)]
+        self.index = {label: i for i, label in enumerate(labels)}
+        names = sorted({*methods} - {ORACLE})
+        self.by_family = len(names) > len(self._palette)
+        group = [family(name) for name in methods] if self.by_family else [*methods]
+        names = [*FAMILIES, OTHER] if self.by_family else names
+        rank = [group[:i].count(name) for i, name in enumerate(group)]
+        self._members = {name: [x for x, g in zip(labels, group, strict=True) if g == name] for name in names}
         self._style = {
             label: {
-                "color": self._palette[names.index(name) % len(self._palette)],
-                "marker": MARKERS[i % len(MARKERS)],
-                "dashes": DASHES[(v + names.index(name) // len(self._palette)) % len(DASHES)],
+                "color": ORACLE_COLOUR if method == ORACLE else self._palette[names.index(name)],
+                "marker": MARKERS[(r if self.by_family else i) % len(MARKERS)],
+                "dashes": DASHES[r % len(DASHES)],
             }
-            for i, (label, name, v) in enumerate(zip(labels, methods, variant, strict=True))
+            for i, (label, method, name, r) in enumerate(zip(labels, methods, group, rank, strict=True))
         }
-        self.index = {label: i for i, label in enumerate(labels)}
 
     @cached_property
     def _palette(self) -> list[str]:
@@ -94,9 +95,20 @@ class Look:
         style = {name: value for name, value in self.line(label).items() if name != "dashes"}
         return {**style, "linestyle": "none", "fillstyle": "none", **more}
 
+    @property
+    def key(self) -> str:
+        """What the colours stand for, in words, where they are not one per method; else empty."""
+        if not self.by_family:
+            return ""
+        families = (f"{name} ({', '.join(labels)})" for name, labels in self._members.items() if labels)
+        return f" Colours are families: {'; '.join(families)}."
+
     def handles(self, names: dict[str, str]) -> list[Line2D]:
         """Entries of a legend: label -> text."""
-        return [Line2D([], [], label=text, **self.line(label)) for label, text in names.items()]
+        order = [*names]
+        if self.by_family:
+            order = [label for labels in self._members.values() for label in labels if label in names]
+        return [Line2D([], [], label=names[label], **self.line(label)) for label in order]
 
     def dodge(self, label: str, width: float = 0.3) -> float:
         """A factor on a logarithmic axis that keeps marks of different labels apart."""

@@ -1,13 +1,26 @@
-"""Labels of methods: made unique, sorted, and grouped into families."""
+"""Labels of methods: made unique, sorted, and grouped into families; what their settings say."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from pandas import DataFrame, Series
+
+ORACLE = "mle"  # trains on the density itself: shown, never ranked
+FAMILIES = {
+    "chains": ("cd", "pcd", "short_run", "recovery"),
+    "score matching": ("sm", "ssm", "ssm_vr", "fd_ssm", "dsm"),
+    "noise": ("nce", "ranking_nce", "cnce", "ence", "tre", "snl"),
+    "two players": ("fce", "adversarial", "vera"),
+    "Stein": ("lsd", "ksd"),
+    "neighbours": ("energy_discrepancy", "mpf"),
+    "oracle": (ORACLE,),
+}
+OTHER = "other"
 
 
 def variant(trials: DataFrame) -> Series:
@@ -57,7 +70,17 @@ def natural(label: str) -> list[tuple[int, float, str]]:
     return [(1, float(part), "") if i % 2 else (0, 0.0, part) for i, part in enumerate(parts)]
 
 
-def family(label: str) -> str:
+def family(method: str) -> str:
+    """The family of a method, ``other`` for one that is not known here."""
+    return next((name for name, methods in FAMILIES.items() if method in methods), OTHER)
+
+
+def noise_is_data_gaussian(args: Mapping[str, object]) -> bool:
+    """Whether a method with these settings contrasts with the data's own Gaussian: noise of scale 1."""
+    return args.get("scale") == 1 and args.get("noise", "gaussian") == "gaussian"
+
+
+def without_k(label: str) -> str:
     """The label without its k: what is one line when k is on the axis."""
     bare = re.sub(r"(?<![a-z_])k=[^,\]]*,?", "", label)
     return re.sub(r",\]", "]", bare).replace("[]", "")

@@ -50,8 +50,9 @@ def drawn(rows: DataFrame, by: list[str]) -> tuple[list[tuple[str, ...]], list[t
 def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool = False) -> Figure:
     """Quality per dimension against work, both logarithmic; bands over seeds.
 
-    The band is Student's 95 % interval on the log scale with 3 seeds or more, the range with 2. A cross ends
-    a run that failed. ``rows`` as from ``curves``; cells without a cost of a step have no panel of time.
+    The band is Student's 95 % interval on the log scale with 3 seeds or more, the range with 2; where colours
+    are families it would hide the lines of others and is left out. A cross ends a run that failed. ``rows``
+    as from ``curves``; cells without a cost of a step have no panel of time.
     """
     rows = rows[rows[work].notna()]
     sets = [name for (name,) in drawn(rows, ["dataset_label"])[0]]
@@ -82,7 +83,8 @@ def _band(ax: Axes, run: DataFrame, work: str, label: str, look: Look) -> None:
     lo = np.where(few, groups["per_dim"].min(), mean["lo"])
     hi = np.where(few, groups["per_dim"].max(), mean["hi"])
     ax.plot(x, mean["centre"], **look.line(label, markersize=3.5))
-    ax.fill_between(x, lo, hi, color=look.colour(label), alpha=0.13, linewidth=0)
+    if not look.by_family:
+        ax.fill_between(x, lo, hi, color=look.colour(label), alpha=0.13, linewidth=0)
     ends = run[run["status"] != "ok"].groupby("id").tail(1)
     ax.plot(ends[work], ends["per_dim"], "x", color=look.colour(label), markersize=6, mew=1.6)
 

@@ -7,7 +7,16 @@ from functools import partial
 
 from pandas import DataFrame
 
-from ebmark.report import cost_sections, facts, limits, sample_figures, status_tables, targets, words
+from ebmark.report import (
+    cost_sections,
+    facts,
+    limits,
+    method_tables,
+    sample_figures,
+    status_tables,
+    targets,
+    words,
+)
 from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
 from ebmark.report.section import Report, Section
@@ -34,6 +43,7 @@ def report(study: Study, look: Look) -> Report:
         _statuses(study),
         _densities(study),
         _samples(study, look),
+        _diagnostics(study),
         _trust(study),
         Section(anchor="limits", title="What the numbers do not say", text=limits.limits(study)),
     ]
@@ -80,15 +90,25 @@ def _densities(study: Study) -> Section:
 
 def _samples(study: Study, look: Look) -> Section:
     title, rows = "Samples beside their noise floor", sample_figures.floors(study)
+    grids = [grid for grid in (method_tables.generators(study),) if grid.rows]
     if rows.empty:
-        return Section(anchor="samples", title=title, text=["No sample metric with a noise floor was taken."])
+        none = "No sample metric with a noise floor was taken."
+        return Section(anchor="samples", title=title, text=[none], grids=grids)
     figure = Picture(
         name="sample_quality",
         alt="Sample metrics of each method relative to the same metric between independent true samples.",
         caption="A mark per data set and dimension, mean over seeds. Grey line: as good as true samples.",
         draw=partial(sample_figures.beside_floor, rows, look),
     )
-    return Section(anchor="samples", title=title, pictures=[figure])
+    return Section(anchor="samples", title=title, pictures=[figure], grids=grids)
+
+
+def _diagnostics(study: Study) -> Section:
+    title, grid = "Diagnostics", method_tables.diagnostics(study)
+    if not grid.rows:
+        none = "No method in these tables logged a diagnostic in a run that is ok."
+        return Section(anchor="diagnostics", title=title, text=[none])
+    return Section(anchor="diagnostics", title=title, grids=[grid])
 
 
 def _trust(study: Study) -> Section:

@@ -55,6 +55,7 @@ def exponents(cost: DataFrame) -> Grid:
 
 def crossovers(cost: DataFrame) -> Grid:
     """Dimensions at which a method without chains becomes dearer or cheaper than one with them."""
+    cost = cost[~cost["oracle"]]
     chain = set(cost.loc[cost["chain"], "label"])
     rows, tidy = [], []
     for quantity, title in PANELS.items():
@@ -120,7 +121,7 @@ def _quality_caption(study: Study) -> str:
     return (
         f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
         "[ ]†: untrusted, never ranked. Failed runs are counted in the cell and never enter a mean. "
-        "‡: the default noise of nce is the truth on gaussian data. mle is an oracle, not a contender."
+        "‡: the method's noise is the truth on that data. mle is an oracle, not a contender."
     )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from pandas import DataFrame
 
 from ebmark import stats
-from ebmark.report import words
+from ebmark.report import targets, words
+from ebmark.report.cost_figures import by_label
 from ebmark.report.frames import Study, finals
 from ebmark.report.grid import Grid, cells, records
 from ebmark.report.targets import GOAL, QUANTITIES
@@ -23,13 +24,15 @@ def reached(expected: DataFrame, quantity: str) -> Grid:
         (str(row["label"]), row["goal"], row["dataset_label"], row["dim"]): _reached(row, quantity)
         for row in records(known)
     }
-    labels = list(dict.fromkeys(label for label, *_ in body))
-    rows = [cells(label, *(body.get((label, *key), "not run") for key in columns)) for label in labels]
-    goals = sorted({f"{goal} on {dataset}" for goal, dataset, _ in columns})
+    rows = [
+        cells(label, *(body.get((label, *key), "not run") for key in columns)) for label, _ in by_label(known)
+    ]
     caption = (
-        f"Expected cost in {QUANTITIES[quantity]} to reach {words.listed(goals)}: the cost of all runs over "
-        "the number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, did. "
-        "With fewer than 3 runs no cost is stated. ‡: the noise of nce is the truth."
+        f"Expected cost in {QUANTITIES[quantity]} to reach {targets.listed(columns)}: the cost of all runs "
+        "over the number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, "
+        "did. With fewer than 3 runs no cost is stated. ‡: the method's noise is the truth on that data."
+        + " §: without the work of its opponent."
+        * bool(quantity == "passes" and known["opposed"].any())
     )
     several = known.groupby("dataset_label")["goal"].nunique() > 1
     names = [f"{goal}: {dataset}" if several[dataset] else dataset for goal, dataset, _ in columns]
@@ -40,7 +43,8 @@ def reached(expected: DataFrame, quantity: str) -> Grid:
 
 def _reached(row: dict[str, Any], quantity: str) -> str:
     text = words.seconds if quantity == "seconds" else words.number
-    share, mark = f"{row['hits']}/{row['runs']}", "‡" * row["own_noise"]
+    share = f"{row['hits']}/{row['runs']}"
+    mark = "‡" * row["own_noise"] + "§" * (quantity == "passes" and row["opposed"])
     return (
         f"{share} reached{mark}"
         if row["runs"] < stats.MIN_SEEDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 from pandas import DataFrame
 
 from ebmark import stats
+from ebmark.report import words
 from ebmark.report.frames import Study
-from ebmark.report.words import named
 
 QUANTITIES = {"passes": "passes in F", "seconds": "steps × measured seconds per step"}
 SURVIVED = [
@@ -23,8 +23,16 @@ GOAL = ["goal", "dataset_label"]
 
 def describe(target: Mapping[str, Any]) -> str:
     """``Fisher divergence / d ≤ 0.05``."""
-    name = named(str(target["metric"]), per_dim=bool(target.get("per_dim")))
+    name = words.named(str(target["metric"]), per_dim=bool(target.get("per_dim")))
     return f"{name} ≤ {float(target['value']):g}"
+
+
+def listed(goals: Iterable[Sequence[str]]) -> str:
+    """Pairs of a goal and a data set as text, a goal named once: ``Fisher divergence ≤ 0.05 on a and b``."""
+    sets: dict[str, dict[str, None]] = {}
+    for goal, dataset, *_ in goals:
+        sets.setdefault(goal, {})[dataset] = None
+    return "; ".join(f"{goal} on {words.listed([*names])}" for goal, names in sets.items())
 
 
 def runs(study: Study) -> DataFrame:
@@ -69,7 +77,7 @@ def expected(reaching: DataFrame) -> DataFrame:
     """
     keys = [*GOAL, "label", "dim"]
     groups = reaching.groupby(keys, observed=True)
-    flags = {name: (name, "first") for name in ("oracle", "own_noise", "chain")}
+    flags = {name: (name, "first") for name in ("oracle", "own_noise", "opposed", "chain")}
     table = groups.agg(runs=("id", "size"), hits=("reached", "sum"), **flags)
     slot = groups.cumcount().to_numpy()
     for quantity in QUANTITIES:
