@@ -12,7 +12,7 @@ from ebmark import registry
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
 from ebmark.plan import Cell, MethodEntry, Study, plain_name
 from ebmark.selector import grid, parse
-from ebmark.spec import Spec
+from ebmark.spec import LimitsTable, Spec
 from ebmark.specfile import Key, Places, dotted
 from ebmark.trial import Budget, Optimiser, Ref
 
@@ -89,7 +89,8 @@ class Checker:
         for i, table in enumerate(self.spec.methods):
             only = None if table.datasets is None else frozenset(map(plain_name, table.datasets))
             refs = self._refs("method", ("methods", i), table.name, table.settings)
-            found.extend(MethodEntry(ref=ref, datasets=only) for ref in refs)
+            budget = self._limits(("methods", i, "budget"), table.budget)
+            found.extend(MethodEntry(ref=ref, datasets=only, budget=budget) for ref in refs)
         return tuple(found)
 
     def _cells(self) -> tuple[Cell, ...]:
@@ -98,7 +99,9 @@ class Checker:
         for i, table in enumerate(self.spec.datasets):
             key = ("datasets", i)
             own = self._selected("network", (*key, "network"), table.network) if table.network else standard
-            found += self._combine(self._refs("dataset", key, table.name, table.settings), own, table.n_train)
+            budget = self._limits((*key, "budget"), table.budget)
+            refs = self._refs("dataset", key, table.name, table.settings)
+            found += self._combine(refs, own, n_train=table.n_train, budget=budget)
         return tuple(found)
 
     def _sweep(self) -> tuple[Cell, ...]:
@@ -114,11 +117,18 @@ class Checker:
         return self._combine(datasets, self._selected("network", ("cost", "network"), cost.network))
 
     @staticmethod
-    def _combine(datasets: list[Ref], networks: list[Ref], n_train: int | None = None) -> tuple[Cell, ...]:
+    def _combine(datasets: list[Ref], networks: list[Ref], **more: Any) -> tuple[Cell, ...]:
         return tuple(
-            Cell(dataset=dataset, network=network, dim=registry.make(dataset).dim, n_train=n_train)
+            Cell(dataset=dataset, network=network, dim=registry.make(dataset).dim, **more)
             for dataset, network in itertools.product(datasets, networks)
         )
+
+    def _limits(self, key: Key, table: LimitsTable | None) -> Budget | None:
+        """A budget of its own, with the study's batch."""
+        if table is None:
+            return None
+        with placed(self.places, key):
+            return Budget(**table.model_dump(), batch=self.spec.budget.batch)
 
     def _budget(self) -> Budget:
         table = self.spec.budget

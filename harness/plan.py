@@ -17,10 +17,16 @@ def plain_name(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodEntry:
-    """A method of the study; ``datasets`` names those it is restricted to, None for no restriction."""
+    """A method of the study.
+
+    Attributes:
+        datasets: those it is restricted to, None for no restriction.
+        budget: of its own, None for the study's.
+    """
 
     ref: Ref
     datasets: frozenset[str] | None = None
+    budget: Budget | None = None
 
     def on(self, cell: Cell) -> bool:
         """Whether the study asks for the method there."""
@@ -29,12 +35,16 @@ class MethodEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A data set of dimension ``dim`` with the network that is trained on it."""
+    """A data set of dimension ``dim`` with the network that is trained on it.
+
+    ``budget`` goes before a method's own and the study's; None for no budget of its own.
+    """
 
     dataset: Ref
     network: Ref
     dim: int
     n_train: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +59,7 @@ class Study:
         methods: what is compared.
         cells: on what, in the quality lane.
         sweep: on what else, in the cost lane.
-        budget: of a trial of the quality lane.
+        budget: of a trial of the quality lane, where neither its cell nor its method has one.
         optimisers: a grid; the cost lane, whose times do not depend on the rate, uses the first.
         cost: the cost lane, or None.
         gpus: per trial, where there are any.
@@ -91,7 +101,7 @@ class Study:
                     method=method.ref,
                     dataset=cell.dataset,
                     network=cell.network,
-                    budget=self.budget,
+                    budget=cell.budget or method.budget or self.budget,
                     optimiser=optimiser,
                     n_train=cell.n_train,
                     metrics=self.metrics,

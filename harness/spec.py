@@ -60,12 +60,17 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class BudgetTable(Table):
-    """``[budget]``."""
+class LimitsTable(Table):
+    """``budget`` of a method or a data set: what replaces the study's limits; batch and checkpoints stay."""
 
     steps: Count | None = None
     passes: Positive | None = None
     seconds: Positive | None = None
+
+
+class BudgetTable(LimitsTable):
+    """``[budget]``."""
+
     batch: Count = 256
     checkpoints: Count = 8
 
@@ -84,16 +89,21 @@ class PluginTable(Table):
 
 
 class MethodTable(PluginTable):
-    """``[[methods]]``; ``datasets`` names those that the entry is restricted to."""
+    """``[[methods]]``; ``datasets`` restricts the entry to those, ``budget`` gives it limits of its own."""
 
     datasets: Annotated[list[str], Field(min_length=1)] | None = None
+    budget: LimitsTable | None = None
 
 
 class DatasetTable(PluginTable):
-    """``[[datasets]]``; the selector ``network`` replaces the study's, ``n_train`` fixes a training set."""
+    """``[[datasets]]``; the selector ``network`` replaces the study's, ``n_train`` fixes a training set.
+
+    ``budget`` holds for every method there, also for one with limits of its own.
+    """
 
     network: str | None = None
     n_train: Count | None = None
+    budget: LimitsTable | None = None
 
 
 class OptimiserTable(Table):
@@ -194,5 +204,8 @@ def _message(error: ValidationError, places: Places) -> str:
 def _allowed_keys(key: Key, given: str) -> str:
     """What may stand in the table at ``key``, the nearest to ``given`` if there is one."""
     tables = (BudgetTable, OptimiserTable, CostTable, ResourcesTable, TargetTable)
-    models = {table.__name__.removesuffix("Table").lower(): table for table in tables}
-    return did_you_mean(given, (models[str(key[0])] if key else Spec).model_fields)
+    models: dict[str, type[Table]] = {table.__name__.removesuffix("Table").lower(): table for table in tables}
+    top = str(key[0]) if key else ""
+    # The only table inside a method or a data set is its budget.
+    model = LimitsTable if top in ("methods", "datasets") else models[top] if key else Spec
+    return did_you_mean(given, model.model_fields)

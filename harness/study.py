@@ -59,13 +59,13 @@ def load(
 def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:
     """Puts selectors in the place of the file's methods or data sets.
 
-    A data set that the file names too keeps the file's network and number of training points.
+    A data set or method that the file names too keeps the file's network, training points and budget.
     """
     if not selectors:
         return
     key = f"{option}s"
     kept = {
-        table["name"]: {name: table[name] for name in ("network", "n_train") if name in table}
+        table["name"]: {name: table[name] for name in ("network", "n_train", "budget") if name in table}
         for table in reversed(tables.get(key, []))
     }
     places.replace((key,), f"--{option}")
@@ -89,6 +89,8 @@ def _set(
         limits = ("steps", "passes", "seconds")
         kept = {key: value for key, value in tables["budget"].items() if key not in limits}
         tables["budget"] = {**kept, "steps": steps}
+        for entry in (*tables["methods"], *tables.get("datasets", [])):
+            entry.pop("budget", None)
     if timeout is not None:
         places.replace(("resources", "timeout"), f"--timeout {timeout}")
         tables["resources"] = {**tables.get("resources", {}), "timeout": timeout}

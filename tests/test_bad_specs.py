@@ -198,7 +198,7 @@ def test_files_that_cannot_be_read(tmp_path):
         ({"methods": ["cd[kk=1]"]}, "--method cd[kk=1]: ", "cd.kk: unknown setting; did you mean 'k'?"),
         ({"methods": ["dsm", "cd[k="]}, "--method cd[k=: ", "position 6: the end given"),
         ({"methods": ["cd[\nk="]}, "--method cd[ k=: ", "position 7: the end given"),
-        ({"methods": ["dsn"]}, "--method dsn: ", "unknown method; did you mean 'dsm'?"),
+        ({"methods": ["dsmm"]}, "--method dsmm: ", "unknown method; did you mean 'dsm'?"),
         ({"methods": ["x.py"]}, "--method x.py: ", "x.py: cannot be read"),
         ({"datasets": ["gaussian[dim=0]"]}, "--dataset gaussian[dim=0]: ", "gaussian.dim: 0 given"),
         ({"datasets": ["gaussian[n_train=x]"]}, "--dataset gaussian[n_train=x]: ", "n_train: 'x' given"),

@@ -348,3 +348,36 @@ def test_durations(given, value):
 def test_durations_that_are_none(given):
     with pytest.raises(ValueError, match="a positive time"):
         seconds(given)
+
+
+def test_a_data_set_or_a_method_may_have_a_budget_of_its_own(tmp_path):
+    """The data set's goes first, then the method's, then the study's; the batch is the study's."""
+    text = """
+name = "own"
+[budget]
+steps = 100
+batch = 64
+[[methods]]
+name = "dsm"
+[[methods]]
+name = "nce"
+budget = { steps = 7 }
+[[datasets]]
+name = "gaussian"
+[[datasets]]
+name = "phi4"
+budget = { passes = 1e4 }
+"""
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    budgets = {(t.method.name, t.dataset.name): t.budget for t in load(path).trials()}
+    assert {key: (b.steps, b.passes, b.batch) for key, b in budgets.items()} == {
+        ("dsm", "gaussian"): (100, None, 64),
+        ("nce", "gaussian"): (7, None, 64),
+        ("dsm", "phi4"): (None, 1e4, 64),
+        ("nce", "phi4"): (None, 1e4, 64),
+    }
+    assert {t.budget.steps for t in load(path, steps=3).trials()} == {3}
+    path.write_text(text.replace("budget = { steps", "budget = { stepz"))
+    with pytest.raises(SpecError, match=r"own.toml.*methods\[1\].budget.stepz: unknown key.*steps"):
+        load(path)
