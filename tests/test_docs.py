@@ -5,11 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from ebmark import registry
+from ebmark import method_page, registry
 from ebmark.conformance import check
+from ebmark.errors import PluginError
 
 ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "add-a-method.md"
 PAGES = sorted([ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def whole_methods(page: Path) -> list[str]:
+    """The Python blocks of a page that are a method file of their own."""
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [code for code in blocks if "@method(" in code]
 
 
 def test_the_method_printed_in_the_readme_conforms(tmp_path):
@@ -19,9 +27,94 @@ def test_the_method_printed_in_the_readme_conforms(tmp_path):
     assert not [f"{f.what}: {f.found}" for f in findings if not f.ok]
 
 
-def test_the_readme_lists_every_method():
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == registry.names("method")
+@pytest.mark.parametrize(
+    "code", whole_methods(GUIDE), ids=lambda code: re.search(r'@method\("(\w+)"', code)[1]
+)
+def test_every_whole_method_of_the_guide_conforms(code, tmp_path):
+    (tmp_path / "my_method.py").write_text(code)
+    findings = list(check(registry.get("method", str(tmp_path / "my_method.py"))))
+    assert not [f"{f.what}: {f.found}" for f in findings if not f.ok]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_the_table_of_methods_is_what_the_methods_say(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert method_page.filled(text, method_page.all_facts()) == text, "run scripts/check --fix"
+
+
+def test_the_table_of_methods_names_every_built_in_method():
+    built_in = [entry.name for entry in registry.entries("method") if entry.origin.startswith("ebmark.")]
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted(built_in)
+
+
+def test_the_facts_of_the_guide_s_method(tmp_path):
+    (tmp_path / "my_method.py").write_text(whole_methods(GUIDE)[0])
+    facts = method_page.facts(registry.get("method", str(tmp_path / "my_method.py")))
+    assert (facts.name, facts.authors, facts.year) == ("reg_sm", "Kingma and LeCun", 2010)
+    assert facts.method == "Score matching with a penalty on the curvature"
+    assert (facts.cost, facts.minimiser) == ("6 (d + 1)", "1 / (v + 2λ)")
+    assert facts.title == "Regularized estimation of image statistics by score matching, NIPS 2010"
+    assert facts.link.startswith("https://papers.nips.cc/")
+
+
+@pytest.mark.parametrize(
+    ("piece", "instead", "missing"),
+    [
+        ("(Kingma and LeCun, 2010)", "", "first sentence has no '(Authors, 2010)'"),
+        ("(Kingma and LeCun, 2010)", "(Kingma and LeCun, 2011)", "first sentence has no '(Authors, 2010)'"),
+        ("Reference:", "See", "no paragraph 'Reference: Title, venue, year, https://...'"),
+        ("6 (d + 1) F.", "The cost.", "passes() does not begin with a cost, such as '6 (d + 1) F.'"),
+        ('"""1 / (v + 2λ)."""', "", "gaussian_precision() has no docstring, such as '1 / (v + σ²).'"),
+    ],
+)
+def test_a_piece_that_a_docstring_lacks_is_named_with_its_file(piece, instead, missing, tmp_path):
+    code = whole_methods(GUIDE)[0]
+    assert piece in code
+    (tmp_path / "my_method.py").write_text(code.replace(piece, instead))
+    with pytest.raises(PluginError) as error:
+        method_page.facts(registry.get("method", str(tmp_path / "my_method.py")))
+    assert str(error.value).startswith(f"{tmp_path.name}/my_method.py: reg_sm: ")
+    assert str(error.value).endswith(missing)
+
+
+@pytest.mark.parametrize(
+    ("citation", "authors"),
+    [
+        ("(Hinton, 2002)", "Hinton"),
+        ("(Gutmann and Hyvärinen, 2002)", "Gutmann and Hyvärinen"),
+        ("(Song, Garg, Shi and Ermon, 2002)", "Song et al."),
+        ("(Song et al., 2002)", "Song et al."),
+        ("(Tieleman, 2001; Du & Mordatch, 2002)", "Du and Mordatch"),
+        ("(Tieleman, 2001) with a buffer (Du and Mordatch, 2002)", "Du and Mordatch"),
+    ],
+)
+def test_authors_of_a_citation(citation, authors, tmp_path):
+    code = whole_methods(GUIDE)[0].replace("year=2010", "year=2002")
+    (tmp_path / "my_method.py").write_text(code.replace("(Kingma and LeCun, 2010)", citation))
+    facts = method_page.facts(registry.get("method", str(tmp_path / "my_method.py")))
+    assert facts.authors == authors
+    assert "(" not in facts.method
+
+
+def test_an_outdated_page_is_told_in_one_line_and_mended(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- methods -->\nold\n<!-- /methods -->\nafter\n")
+    assert method_page.main([str(page)]) == 1
+    assert (
+        capsys.readouterr().err == f"{page}: the table of methods is out of date; run scripts/check --fix\n"
+    )
+    assert method_page.main([str(page), "--fix"]) == 0
+    assert method_page.main([str(page)]) == 0
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert "old" not in lines
+
+
+def test_a_page_without_a_place_for_the_table_is_told(tmp_path, capsys):
+    (tmp_path / "page.md").write_text("<!-- methods -->\n")
+    assert method_page.main([str(tmp_path / "page.md"), "--fix"]) == 1
+    assert "page.md: no table of methods; allowed: between '<!-- methods -->'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
