@@ -177,7 +177,13 @@ def flow_log_prob(energy: Energy, flow: Density, x: Tensor, player: str = "flow"
 
 
 class Generator(nn.Module):
-    """x = g(z) + σε, z ~ N(0, I) and ε ~ N(0, I): samples without a density in closed form."""
+    """x = g(z) + σε, z ~ N(0, I) and ε ~ N(0, I): samples without a density in closed form.
+
+    Attributes:
+        dim: d, of x and of z.
+    """
+
+    dim: int
 
     @property
     def sigma(self) -> Tensor:
@@ -197,7 +203,7 @@ class ResidualGenerator(Generator):
 
     def __init__(self, data: Tensor, rng: Rng, *, width: int = 128, depth: int = 2) -> None:
         super().__init__()
-        d = data.shape[-1]
+        self.dim = d = data.shape[-1]
         self.f = perceptron(
             d, width=width, depth=depth, activation="silu", gain=1.5, like=data, rng=rng, outputs=d
         )
@@ -227,10 +233,11 @@ class GaussianGenerator(Generator):
     mu: Tensor
     fixed: Tensor
 
-    def __init__(self, mu: Tensor, k0: Tensor, sigma: float) -> None:
+    def __init__(self, mu: Tensor, k0: Tensor, sigma: Tensor) -> None:
         super().__init__()
+        self.dim = len(mu)
         self.register_buffer("mu", mu)
-        self.register_buffer("fixed", torch.full_like(k0, sigma))
+        self.register_buffer("fixed", sigma)
         self.k0 = nn.Parameter(k0.clone())
 
     @property

@@ -113,7 +113,7 @@ def test_the_gaussian_density_is_that_of_torch():
 
 def test_the_gaussian_generator_has_the_marginal_it_claims():
     mu, k0 = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
-    g, rng = GaussianGenerator(mu, k0, 0.6), Rng.of("z", dtype=torch.float64)
+    g, rng = GaussianGenerator(mu, k0, torch.full_like(k0, 0.6)), Rng.of("z", dtype=torch.float64)
     x = g(rng.normal((200_000, 2))) + g.sigma * rng.normal((200_000, 2))
     torch.testing.assert_close(x.mean(0), mu, rtol=0, atol=0.02)
     torch.testing.assert_close(x.var(0), torch.full_like(mu, 2.5), rtol=0.02, atol=0)
