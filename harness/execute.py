@@ -34,6 +34,7 @@ SOURCES = (
     "evaluate",
     "execute",
     "floors",
+    "flows",
     "log_z",
     "modules",
     "noise",
