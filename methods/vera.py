@@ -100,7 +100,8 @@ class VERA(Method):
         """Samples of the generator ``(n, d)``."""
         g = cast(Generator, state.params["generator"])
         with torch.no_grad():
-            return g(rng.normal((n, g.dim))) + g.sigma * rng.normal((n, g.dim))
+            y: Tensor = g(rng.normal((n, g.dim))) + g.sigma * rng.normal((n, g.dim))
+        return y
 
     def gaussian_precision(self, v: float) -> float:
         """1/v, with a penalty λ (-v + √(v² + 16λv))/(8λv)."""
