@@ -17,6 +17,7 @@ from typing import cast
 
 from ebmark.api import Method
 from ebmark.errors import EbmarkError, PluginError
+from ebmark.marked import between, marks
 from ebmark.registry import entries, get
 
 _CITATION = re.compile(r"\s*\(([^()]*\b\d{4}[^()]*)\)")
@@ -164,13 +165,11 @@ def filled(text: str, rows: Sequence[Facts]) -> str:
     Raises:
         EbmarkError: the page has no place for a table.
     """
-    marks = {name: (f"<!-- {name} -->", f"<!-- /{name} -->") for name in TABLES}
-    places = {name: mark for name, mark in marks.items() if mark[0] in text and mark[1] in text}
+    places = [name for name in TABLES if all(mark in text for mark in marks(name))]
     if not places:
         raise EbmarkError("no table of methods; allowed: between '<!-- methods -->' and '<!-- /methods -->'")
-    for name, (begin, end) in places.items():
-        head, tail = text.partition(begin)[0], text.partition(end)[2]
-        text = head + "\n".join([begin, *TABLES[name](rows), end]) + tail
+    for name in places:
+        text = between(text, name, TABLES[name](rows))
     return text
 
 

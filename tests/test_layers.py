@@ -16,7 +16,7 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 # A name covers the modules below it. Layer 0 holds leaves and plain values.
 LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
-    "ebmark.studies ebmark.sources",
+    "ebmark.studies ebmark.sources ebmark.marked",
     1: "ebmark.api ebmark.ops ebmark.samplers ebmark.log_z ebmark.smc ebmark.quadrature ebmark.floors "
     "ebmark.modules ebmark.flows ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
@@ -25,7 +25,7 @@ LAYERS: Mapping[int, str] = {
     "ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.method_page",
     5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.lock ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
-    7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.costlane ebmark.drive ebmark.predict ebmark.progress "
+    7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.costlane ebmark.measured_page ebmark.drive ebmark.predict ebmark.progress "
     "ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

@@ -1,0 +1,26 @@
+"""Pages whose tables are made by a program: each stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ebmark.errors import EbmarkError
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The comments around the table ``name``."""
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
+def between(text: str, name: str, lines: Iterable[str]) -> str:
+    """``text`` with what stands between the marks of ``name`` replaced by ``lines``.
+
+    Raises:
+        EbmarkError: there is no place of that name.
+    """
+    begin, end = marks(name)
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise EbmarkError(f"no table {name!r}; allowed: between '{begin}' and '{end}'")
+    return head + "\n".join([begin, *lines, end]) + tail

@@ -1,0 +1,125 @@
+"""The tables of what every method reached, in docs/methods.md, made from the committed run of `methods`.
+
+``python -m ebmark.measured_page PAGE RESULTS`` says whether the page is out of date, with ``--fix`` it
+rewrites it. The tables stand between ``<!-- measured -->`` and its end, and ``<!-- measured elsewhere -->``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ebmark.marked import between
+from ebmark.store import Tables, read
+
+RING = "eight_gaussians"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of the second table: a metric on a data set, per dimension where ``per_dim``."""
+
+    title: str
+    metric: str
+    dataset: str
+    dim: int
+    per_dim: bool = False
+
+
+def _label(m: int) -> str:
+    return "two_modes" if m == 2 else f"two_modes[m={m}]"  # 2 is the default
+
+
+ELSEWHERE = (
+    *(Column(title=f"two_modes m = {m}", metric="kl", dataset=_label(m), dim=2) for m in range(1, 6)),
+    *(
+        Column(title=f"{name} d = {d}", metric="fisher", dataset=label, dim=d, per_dim=True)
+        for name, label in (("phi4", "phi4"), ("gaussian", "gaussian[condition=10]"))
+        for d in (2, 8)
+    ),
+)
+
+
+def tables(results: Tables) -> Mapping[str, list[str]]:
+    """Both tables as lines of Markdown, by the name of their place."""
+    trials = results.trials[results.trials["lane"] == "quality"]
+    last = results.curve.groupby("id")["step"].transform("max") == results.curve["step"]
+    final = results.curve[last & results.curve["source"].isin(["", "smc"])]
+    final = final.merge(trials[["id", "method_label", "dataset_label", "dim", "status"]], on="id")
+    final = final[final["status"] == "ok"]
+    return {"measured": [*_ring(trials, final)], "measured elsewhere": [*_elsewhere(trials, final)]}
+
+
+def _ring(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:
+    yield "| method | steps | passes, F | KL in nats, median | each seed | failed, everywhere |"
+    yield "|---|---|---|---|---|---|"
+    here = trials[trials["dataset"] == RING]
+    kl = final[(final["dataset_label"] == RING) & (final["metric"] == "kl")]
+    order = kl.groupby("method_label")["value"].median().sort_values(na_position="last")
+    labels = [*order.index, *sorted(set(here["method_label"]) - set(order.index))]
+    for label in labels:
+        own, values = here[here["method_label"] == label], kl[kl["method_label"] == label].sort_values("id")
+        each = ", ".join(_value(row.value, row.trusted) for row in values.itertuples())
+        median = f"{order[label]:.2g}" if label in order.index else "–"
+        passes = f"{own['passes'].median():.2g}" if own["passes"].notna().any() else "–"
+        steps = f"{int(own['steps'].median())}"
+        yield f"| `{label}` | {steps} | {passes} | {median} | {each or '–'} | {_failed(trials, label)} |"
+
+
+def _elsewhere(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:
+    yield "| method | " + " | ".join(column.title for column in ELSEWHERE) + " |"
+    yield "|---" * (len(ELSEWHERE) + 1) + "|"
+    for label in sorted(set(trials["method_label"])):
+        cells = [_cell(trials, final, label, column) for column in ELSEWHERE]
+        yield f"| `{label}` | " + " | ".join(cells) + " |"
+
+
+def _cell(trials: pd.DataFrame, final: pd.DataFrame, label: str, column: Column) -> str:
+    """The median over seeds, or why there is none."""
+
+    def there(frame: pd.DataFrame) -> pd.DataFrame:
+        at = (frame["dataset_label"] == column.dataset) & (frame["dim"] == column.dim)
+        return frame[at & (frame["method_label"] == label)]
+
+    values = there(final)
+    values = values[values["metric"] == column.metric]
+    if values.empty:
+        statuses = there(trials)["status"]
+        return str(statuses.iloc[0]) if len(statuses) else "not run"
+    median = values["value"].median() / (column.dim if column.per_dim else 1)
+    return _value(median, bool(values["trusted"].all()))
+
+
+def _value(value: float, trusted: bool) -> str:
+    return f"{value:.2g}" if trusted else f"[{value:.2g}]†"
+
+
+def _failed(trials: pd.DataFrame, label: str) -> str:
+    """How many of the trials that were run diverged or failed, by status."""
+    own = trials[(trials["method_label"] == label) & (trials["status"] != "skipped")]
+    counts = own["status"].value_counts()
+    bad = [f"{n} {status}" for status, n in counts.items() if status != "ok"]
+    return f"{', '.join(bad) or '0'} of {len(own)}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compares the page with the results, or with ``--fix`` rewrites it; returns 1 if it is out of date."""
+    page, results = (Path(argument) for argument in arguments if argument != "--fix")
+    text = page.read_text(encoding="utf-8")
+    wanted = text
+    for name, lines in tables(read(results)).items():
+        wanted = between(wanted, name, lines)
+    if text != wanted and "--fix" in arguments:
+        page.write_text(wanted, encoding="utf-8")
+    elif text != wanted:
+        print(f"{page}: the measured tables are out of date; run scripts/check --fix", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
