@@ -173,8 +173,10 @@ def _trials(raw: DataFrame) -> DataFrame:
     settings = {text: json.loads(text or "{}") for text in trials["method_args"].unique()}
     trials["k"] = trials["method_args"].map({text: args.get("k", np.nan) for text, args in settings.items()})
     trials["k"] = pd.to_numeric(trials["k"], errors="coerce")
-    same = trials["method_args"].map({text: noise_is_data_gaussian(args) for text, args in settings.items()})
-    trials["own_noise"] = same & (trials["dataset"] == "gaussian")
+    forms = trials[["method", "method_args"]].drop_duplicates().itertuples(index=False)
+    same = {(name, text) for name, text in forms if noise_is_data_gaussian(name, settings[text])}
+    pairs = pd.Series([*zip(trials["method"], trials["method_args"], strict=True)], index=trials.index)
+    trials["own_noise"] = pairs.isin(same) & (trials["dataset"] == "gaussian")
     chains = trials.loc[(trials["wall_sampling"] > 0) | (trials["transitions"] > 0), "label"].unique()
     trials["chain"] = trials["label"].isin(chains)
     trials["opposed"] = trials["label"].isin(trials.loc[trials["opponents"] != "", "label"].unique())
