@@ -50,8 +50,7 @@ class MaximumLikelihood(Method):
         """The negative log-likelihood J(θ) ``(...)``, in nats."""
         n, d = x.shape[-2:]
         if self.normaliser == "known":
-            log_Z: Tensor = cast(Any, energy.module).log_z()
-            return energy(x).mean(-1) + log_Z
+            return energy(x).mean(-1) + cast(Tensor, cast(Any, energy.module).log_z())
         M, half = self.points * n, state.buffers["half"]
         u = rng.uniform((*x.shape[:-2], 1, d))
         y = state.buffers["centre"] + half * (2 * ((lattice(M, d).to(x) + u) % 1) - 1)
@@ -68,8 +67,7 @@ class MaximumLikelihood(Method):
         """A lattice ends at d = 2, a closed form needs a network that has it."""
         if self.normaliser == "known":
             return None if network.known_z else f"the network {network.name} has no log Z in closed form"
-        other = " (or normaliser = known)" if network.known_z else ""
-        return f"a lattice for log Z needs d <= 2{other}, not {dataset.dim}" if dataset.dim > 2 else None
+        return f"mle[normaliser=lattice] needs d <= 2, not {dataset.dim}" if dataset.dim > 2 else None
 
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
         """The box of data N(mu, v I)."""

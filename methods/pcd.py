@@ -2,14 +2,12 @@ r"""Persistent contrastive divergence (Tieleman, 2008) with a replay buffer (Du 
 
     ∇J(θ) = E_d ∇E_θ(x) - E ∇E_θ(y_k),    y_k after k transitions from chains that the updates share
 
-An update takes n distinct chains from a buffer, starts a share of them afresh from the data's Gaussian fit
-and writes each back where it was read. Minimised by what minimises cd, up to the bias of the fresh chains,
-which vanishes on Gaussian data.
+An update takes n distinct chains from a buffer (arXiv 1903.08689), starts a share of them afresh from the
+data's Gaussian fit and writes each back where it was read. Minimised by what minimises cd, up to the bias of
+the fresh chains, which vanishes on Gaussian data.
 
 Reference: Training restricted Boltzmann machines using approximations to the likelihood gradient, ICML 2008,
 https://doi.org/10.1145/1390156.1390290
-
-Replay: Implicit generation and modeling with EBMs, NeurIPS 2019, https://arxiv.org/abs/1903.08689
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ Reference: Learning non-convergent non-persistent short-run MCMC toward energy-b
 https://arxiv.org/abs/1904.09770
 """
 
+# Over 80 lines because it brings a generator of its own.
+
 from __future__ import annotations
 
 import math

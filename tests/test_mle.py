@@ -95,7 +95,7 @@ def test_the_closed_form_costs_what_it_declares() -> None:
     [
         ({}, 2, "mlp", None),
         ({}, 3, "mlp", "needs d <= 2, not 3"),
-        ({}, 3, "quadratic", "or normaliser = known"),
+        ({}, 3, "quadratic", "mle[normaliser=lattice] needs d <= 2"),
         ({"normaliser": "known"}, 2, "mlp", "mlp has no log Z in closed form"),
         ({"normaliser": "known"}, 32, "quadratic", None),
     ],
