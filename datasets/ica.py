@@ -21,7 +21,8 @@ BITS = 52  # of the uniform numbers behind a source; float32's 24 would cut its 
 def _rotation(name: str, dim: int) -> Tensor:
     """A fixed draw ``(d, d)`` from the uniform law on the orthogonal matrices."""
     Q, R = torch.linalg.qr(Rng.of("ica", name, dim, dtype=torch.float64).normal((dim, dim)))
-    return Q * R.diagonal().sign()  # QR leaves the columns' signs open; this choice makes Q uniform
+    uniform: Tensor = Q * R.diagonal().sign()  # QR leaves the columns' signs open
+    return uniform
 
 
 @lru_cache(maxsize=16)
