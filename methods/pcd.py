@@ -2,9 +2,8 @@ r"""Persistent contrastive divergence (Tieleman, 2008) with a replay buffer (Du 
 
     ∇J(θ) = E_d ∇E_θ(x) - E ∇E_θ(y_k),    y_k after k transitions from chains that the updates share
 
-An update takes n distinct chains from a buffer (arXiv 1903.08689), starts a share of them afresh from the
-data's Gaussian fit and writes each back where it was read. Minimised by what minimises cd, up to the bias of
-the fresh chains, which vanishes on Gaussian data.
+An update takes n distinct chains from a buffer (arXiv 1903.08689), restarts a share of them from the data's
+Gaussian fit and writes each back where it was read. Minimised as cd is, up to the bias of fresh chains.
 
 Reference: Training restricted Boltzmann machines using approximations to the likelihood gradient, ICML 2008,
 https://doi.org/10.1145/1390156.1390290
@@ -59,15 +58,15 @@ class PersistentContrastiveDivergence(Contrastive):
         if n > self.capacity:
             raise SpecError(f"pcd.capacity: {self.capacity} given; allowed: at least the batch, {n}")
         rows = rng.permutation(self.capacity)[..., :n, None].expand(x.shape)
-        shape = (*x.shape[:-2], math.ceil(self.reinit * n))
-        fresh = gaussian_sample(energy, shape, state.buffers["mean"], state.buffers["tril"], rng)
-        y = torch.cat([fresh, chains.gather(-2, rows[..., shape[-1] :, :])], -2)
+        lead, m = x.shape[:-2], math.ceil(self.reinit * n)
+        fresh = gaussian_sample(energy, (*lead, m), state.buffers["mean"], state.buffers["tril"], rng)
+        y = torch.cat([fresh, chains.gather(-2, rows[..., m:, :])], -2)
         step, y_k = self.contrast(energy, x, y, state, rng)
         return replace(step, state=step.state.update(chains=chains.scatter(-2, rows, y_k)))
 
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
         """Chains from the stationary law: N(mu, I/k), with ULA N(mu, I/(k (1 - hk/2)))."""
-        rng = Rng.of("pcd", "stationary", dtype=mu.dtype)
+        rng = Rng.of("pcd", dtype=mu.dtype)
         ξ = (rng.stack(len(k)) if k.dim() else rng).normal((*k.shape, self.capacity, len(mu)))
         precision = k * (1 - (self.h or 0) * k / 2) if self.sampler == "ula" else k
         chains = mu + ξ * precision.rsqrt()[..., None, None]
@@ -76,6 +75,6 @@ class PersistentContrastiveDivergence(Contrastive):
 
     @classmethod
     def examples(cls, v: float) -> tuple[PersistentContrastiveDivergence, ...]:
-        """The three samplers at fixed steps; a small buffer, for the memory of many replicates."""
+        """The three samplers; on Gaussian data fresh chains have no bias. Small buffers save memory."""
         steps = {"mala": 0.1, "ula": 0.05, "hmc": 0.1}
         return tuple(cls(k=2, sampler=name, h=h * v, capacity=2048) for name, h in steps.items())
