@@ -34,7 +34,8 @@ class AdversarialLikelihood(Method):
         flow_steps: steps of the flow for each step of the energy.
     """
 
-    players: ClassVar = {"energy": {"lr": 1e-3, "beta1": 0.0}, "flow": {"lr": 1e-3, "beta1": 0.5}}
+    # The flow must follow: an energy that moves faster than this runs away from it.
+    players: ClassVar = {"energy": {"lr": 1e-4, "beta1": 0.5}, "flow": {"lr": 2e-3, "beta1": 0.5}}
     flow: str = "spline"
     transforms: int = 3
     flow_steps: int = 1
