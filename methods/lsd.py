@@ -34,8 +34,8 @@ class LearnedSteinDiscrepancy(Method):
     """
 
     players: ClassVar = {
-        "energy": {"lr": 1e-3, "beta1": 0.5, "beta2": 0.9},
-        "critic": {"lr": 1e-3, "beta1": 0.5, "beta2": 0.9},
+        "energy": {"lr": 5e-4, "beta1": 0.5, "beta2": 0.9},
+        "critic": {"lr": 2e-3, "beta1": 0.5, "beta2": 0.9},
     }
     lam: float = 0.5
     critic_steps: int = 5
