@@ -6,9 +6,9 @@ import pickle
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ebmark.api import Dataset, Energy, Meter, Method, Network, Rng, State, Step
+from ebmark.api import Dataset, Energy, Method, Network, Rng, State
 from ebmark.gradient_test import (
     MEAN,
     VARIANCE,
@@ -18,9 +18,7 @@ from ebmark.gradient_test import (
     opponent_tests,
     z_tests,
 )
-from ebmark.modules import perceptron
-
-MOST_STEPS = 100  # within which a schedule must move every player in one step
+from ebmark.rehearsal import accepted_dims, own_parameters, run_backward, small_run, whole_step
 
 
 def check(cls: type[Method]) -> Iterator[Finding]:
@@ -43,88 +41,16 @@ def _guarded(test: Callable[[Method], Finding | Iterator[Finding]], method: Meth
         yield Finding(what=f"{method!r}: {name}", ok=False, found=f"{type(error).__name__}: {error}")
 
 
-class _Small(nn.Module):
-    """A smooth network without structure: d -> 8 -> heads, with a Gaussian term."""
-
-    def __init__(self, d: int, heads: int, rng: Rng) -> None:
-        super().__init__()
-        like = torch.empty(0, dtype=torch.float64)
-        self.heads = heads
-        self.f = perceptron(
-            d, width=8, depth=1, activation="silu", gain=1.0, like=like, rng=rng, outputs=heads
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        E: Tensor = self.f(x) + 0.05 * x.square().sum(-1, keepdim=True)
-        return E.squeeze(-1) if self.heads == 1 else E
-
-
-class _Plain(Dataset):
-    """Stands for any smooth target."""
-
-    name = "smooth density"
-
-    def __init__(self, dim: int) -> None:
-        self.dim = dim
-
-
-class _PlainNetwork(Network):
-    """Stands for any smooth network."""
-
-    name = "network"
-    many_heads = True
-
-
-def _dims(method: Method) -> list[int]:
-    """Dimensions of the structural tests: those of 2, 3 and 5 that the method does not decline."""
-    return [d for d in (2, 3, 5) if method.skip(_Plain(d), _PlainNetwork()) is None]
-
-
-def _small_run(method: Method, d: int | None = None, n: int = 16) -> tuple[_Small, Tensor, State, Rng]:
-    d = d or _dims(method)[:2][-1]
-    rng = Rng.of("structure", d, dtype=torch.float64)
-    module = _Small(d, method.heads(d), rng.split("network"))
-    data = rng.split("fit").normal((200, d))
-    state = method.init(Energy(module), data, rng.split("init"))
-    return module, data[:n], state, rng.split("loss")
-
-
-def _whole_step(method: Method, module: nn.Module, x: Tensor, state: State, rng: Rng) -> tuple[Energy, Step]:
-    """The first step in which every player moves, without its backward passes; nothing is trained."""
-    players = {"energy", *state.params}
-    for _ in range(MOST_STEPS):
-        energy = Energy(module, Meter())
-        step = method.step(energy, x, state, rng)
-        if set(step.losses) == players:
-            return energy, step
-        state = step.state
-    raise LookupError(f"no step among {MOST_STEPS} moves every player: {', '.join(sorted(players))}")
-
-
-def _own(module: nn.Module, state: State, player: str) -> dict[str, nn.Parameter]:
-    """The parameters that a player's loss moves, by name."""
-    parts = {player: state.params[player]} if player in state.params else {}
-    if player == "energy":
-        parts = {"network": module, **parts}
-    return {f"{part}.{name}": p for part, owner in parts.items() for name, p in owner.named_parameters()}
-
-
-def _backward(module: nn.Module, step: Step) -> None:
-    for player, loss in step.losses.items():
-        own = list(_own(module, step.state, player).values())
-        torch.autograd.backward([loss.sum()], inputs=own, retain_graph=True)
-
-
 def _pickles(method: Method) -> Finding:
     same = pickle.loads(pickle.dumps(method)) == method
     return Finding(what=f"{method!r}: pickles", ok=same, found="equal" if same else "the copy differs")
 
 
 def _counts(method: Method) -> Finding:
-    for d in _dims(method):
-        module, x, state, rng = _small_run(method, d)
-        energy, step = _whole_step(method, module, x, state, rng)
-        _backward(module, step)
+    for d in accepted_dims(method):
+        module, x, state, rng = small_run(method, d)
+        energy, step = whole_step(method, module, x, state, rng)
+        run_backward(module, step)
         energy.meter.commit(*step.losses)
         counted, declared = energy.meter.passes * (1 / len(x)), method.passes(d)
         if counted != declared:
@@ -136,8 +62,8 @@ def _counts(method: Method) -> Finding:
 
 def _reproduces(method: Method) -> Finding:
     def loss() -> Tensor:
-        module, x, state, rng = _small_run(method)
-        return torch.stack([*_whole_step(method, module, x, state, rng)[1].losses.values()])
+        module, x, state, rng = small_run(method)
+        return torch.stack([*whole_step(method, module, x, state, rng)[1].losses.values()])
 
     same = torch.equal(loss(), loss())
     found = "bit for bit" if same else "two runs differ; draw only from the rng that is given"
@@ -145,14 +71,14 @@ def _reproduces(method: Method) -> Finding:
 
 
 def _reaches(method: Method) -> Finding:
-    module, x, state, rng = _small_run(method)
-    _, step = _whole_step(method, module, x, state, rng)
-    _backward(module, step)
+    module, x, state, rng = small_run(method)
+    _, step = whole_step(method, module, x, state, rng)
+    run_backward(module, step)
     # The last bias only adds a constant to E, which cancels in every method that never sees Z.
     idle = [
         name
         for player in step.losses
-        for name, p in _own(module, step.state, player).items()
+        for name, p in own_parameters(module, step.state, player).items()
         if (p.grad is None or not p.grad.any()) and name != "network.f.2.bias"
     ]
     found = "every player" if not idle else f"no gradient reaches {', '.join(idle)}"
@@ -161,7 +87,7 @@ def _reaches(method: Method) -> Finding:
 
 def _shapes(method: Method) -> Finding:
     """What the evaluation asks for: one graded energy, samples of the own generator, an own log Z."""
-    module, x, state, rng = _small_run(method)
+    module, x, state, rng = small_run(method)
     energy = Energy(module)
     with torch.no_grad():
         graded = method.graded(energy, state)(x)
@@ -217,10 +143,10 @@ def _share(alone: State, together: State, i: int) -> State:
 
 
 def _saves(method: Method) -> Finding:
-    module, x, state, rng = _small_run(method)
+    module, x, state, rng = small_run(method)
     saved = {who: {name: p.clone() for name, p in m.state_dict().items()} for who, m in state.params.items()}
     before = method.step(Energy(module), x, state, rng).losses
-    module, x, again, rng = _small_run(method)
+    module, x, again, rng = small_run(method)
     for who, player in again.params.items():
         player.load_state_dict(saved[who])
     again = again.update(**{name: b.clone() for name, b in state.buffers.items()})

@@ -22,11 +22,11 @@ LAYERS: Mapping[int, str] = {
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.evaluate ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan "
-    "ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.method_page",
+    "ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
     5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.lock ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
-    7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.costlane ebmark.measured_page ebmark.drive ebmark.predict ebmark.progress "
-    "ebmark.__main__",
+    7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.drive ebmark.predict ebmark.progress "
+    "ebmark.costlane ebmark.measured_page ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

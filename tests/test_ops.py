@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from ebmark.api import Energy, Rng
-from ebmark.conformance import _Small
 from ebmark.meter import Meter, Passes
 from ebmark.ops import (
     fit_gaussian,
@@ -17,6 +16,7 @@ from ebmark.ops import (
     score_and_trace,
     value_and_gradient,
 )
+from ebmark.rehearsal import SmallNetwork
 
 
 class Quadratic(torch.nn.Module):
@@ -73,7 +73,7 @@ def test_score_matching_gradient_vanishes_at_the_maximum_likelihood_estimate():
 
 def test_derivatives_of_a_network_agree_with_its_hessian():
     rng = Rng.of("network", dtype=torch.float64)
-    module = _Small(3, 1, rng)
+    module = SmallNetwork(3, 1, rng)
     x = rng.normal((11, 3))
     hessian = torch.stack([torch.autograd.functional.hessian(module, point) for point in x])
     s, trace = score_and_trace(Energy(module), x)
@@ -98,14 +98,14 @@ def test_derivatives_of_a_network_agree_with_its_hessian():
     ],
 )
 def test_operators_count_their_work(operator, work):
-    energy = Energy(_Small(3, 1, Rng.of("n", dtype=torch.float64)), Meter())
+    energy = Energy(SmallNetwork(3, 1, Rng.of("n", dtype=torch.float64)), Meter())
     operator(energy, torch.ones(2, 5, 3, dtype=torch.float64))
     energy.meter.commit()
     assert energy.meter.passes == work * 10
 
 
 def test_no_backward_is_counted_where_nothing_is_recorded():
-    energy = Energy(_Small(3, 1, Rng.of("n", dtype=torch.float64)), Meter())
+    energy = Energy(SmallNetwork(3, 1, Rng.of("n", dtype=torch.float64)), Meter())
     x = torch.ones(4, 3, dtype=torch.float64)
     with torch.no_grad():
         energy(x)
