@@ -232,11 +232,11 @@ class Method(Plugin):
         return None
 
     def declines(self, dataset: Dataset, network: Network) -> str | None:
-        """What ``skip`` says, or that the network has too few heads; for the harness."""
+        """What its ``skip`` or the network's says, or that the network has too few heads; for the harness."""
         heads = self.heads(dataset.dim)
         if heads > 1 and not network.many_heads:
             return f"{self.name} needs {heads} heads; the network {network.name} has one"
-        return self.skip(dataset, network)
+        return network.skip(dataset.dim) or self.skip(dataset, network)
 
 
 # ----------------------------------------------------------------------------------------------------- data
@@ -319,6 +319,10 @@ class Network(Plugin):
     normalisable: bool = True
     many_heads: ClassVar[bool] = False
     known_z: bool = False
+
+    def skip(self, d: int) -> str | None:
+        """Why it cannot be built for data of dimension ``d``, or None."""
+        return None
 
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
         """A freshly initialised energy for data like ``data (n, d)``, in the data's dtype and device."""

@@ -128,8 +128,8 @@ def test_every_method_has_year_and_reference():
 
 
 def test_unknown_names_come_with_the_nearest_known_one():
-    with pytest.raises(PluginError, match=r"^methods: 'dsn': unknown method; did you mean 'dsm'\?$"):
-        get("method", "dsn")
+    with pytest.raises(PluginError, match=r"^methods: 'dsmm': unknown method; did you mean 'dsm'\?$"):
+        get("method", "dsmm")
     with pytest.raises(PluginError, match=r"unknown network; allowed: .*mlp"):
         get("network", "zzzzzzzz")
 

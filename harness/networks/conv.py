@@ -47,12 +47,16 @@ class Conv(Activated):
     gain: float = 1.5
     base: bool = True
 
+    def skip(self, d: int) -> str | None:
+        """The image must be square."""
+        square = math.isqrt(d) ** 2 == d
+        return None if square else f"conv: data of dimension {d} given; allowed: a square such as 64 or 784"
+
     def build(self, data: Tensor, rng: Rng, heads: int = 1) -> nn.Module:
         """The energy for images like ``data (n, side²)``."""
-        d = data.shape[-1]
-        side = math.isqrt(d)
-        if side**2 != d:
-            raise SpecError(f"conv: data of dimension {d} given; allowed: a square such as 64 or 784")
+        side = math.isqrt(data.shape[-1])
+        if reason := self.skip(data.shape[-1]):
+            raise SpecError(reason)
         layers: list[nn.Module] = []
         inputs, outputs, edge = 1, self.channels, side
         for _ in range(self.depth):

@@ -117,13 +117,18 @@ class Experts(Layered):
         """Whether Z is known: with as many logistic experts as dimensions."""
         return self.shape == "logistic" and self.experts is None
 
+    def skip(self, d: int) -> str | None:
+        """With fewer experts than dimensions the energy would be constant along some direction."""
+        if self.experts is None or self.experts >= d:
+            return None
+        return f"experts.experts: {self.experts} given; allowed: at least the data's dimension, {d}"
+
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
         """The energy for data like ``data (n, d)``."""
         d = data.shape[-1]
         K = d if self.experts is None else self.experts
-        if d > K:
-            # With fewer the energy is constant along some direction.
-            raise SpecError(f"experts.experts: {K} given; allowed: at least the data's dimension, {d}")
+        if reason := self.skip(d):
+            raise SpecError(reason)
         Q, R = torch.linalg.qr(rng.normal((K, d)))
         Q = Q * R.diagonal().sign()  # QR leaves the columns' signs open; this choice makes Q uniform
         sd = data.var(0).mean().sqrt()
