@@ -40,6 +40,7 @@ GAUSSIAN = {"dataset": "gaussian", "network": "quadratic", "metric": "fisher", "
 CHAIN = {"dataset": "phi4", "network": "chain", "metric": "fisher", "dim": 32, "steps": 1500}
 CASES = (
     Case(method="adversarial", steps=3000, at_most=0.3, **RING),
+    Case(method="cd", settings={"k": 10}, steps=2500, at_most=0.03, **RING),
     Case(method="cnce", steps=2000, at_most=0.015, **RING),
     Case(method="dsm", settings={"sigma": 0.1}, steps=7000, at_most=0.05, **RING),
     Case(method="ence", steps=2000, at_most=0.3, **RING),
@@ -47,17 +48,20 @@ CASES = (
     Case(method="fce", steps=3000, at_most=0.1, **RING),
     Case(method="fd_ssm", steps=1000, at_most=0.02, **RING),
     Case(method="ksd", steps=2000, at_most=0.3, **RING),
-    Case(method="lsd", steps=3000, at_most=0.3, **RING),
+    Case(method="lsd", steps=5000, at_most=0.3, **RING),
+    Case(method="mle", steps=1000, at_most=0.015, **RING),
     Case(method="mpf", steps=2000, at_most=0.1, **RING),
     Case(method="nce", steps=1500, at_most=0.01, **RING),
+    Case(method="pcd", steps=1500, at_most=0.05, **RING),
     Case(method="ranking_nce", steps=2000, at_most=0.02, **RING),
+    Case(method="recovery", steps=2000, at_most=0.1, **RING),
+    Case(method="short_run", steps=1000, at_most=0.5, **RING),  # of its energy; its generator is the model
     Case(method="sm", steps=1000, at_most=0.02, **RING),
     Case(method="snl", steps=2000, at_most=0.05, **RING),
     Case(method="ssm", steps=1500, at_most=0.06, **RING),
     Case(method="ssm_vr", steps=1000, at_most=0.04, **RING),
     Case(method="tre", steps=2000, at_most=0.05, **RING),
     Case(method="vera", steps=3000, at_most=0.3, **RING),
-    Case(method="cd", settings={"k": 10}, steps=2500, at_most=0.08, **RING),
     *(
         Case(method=name, settings=settings, at_most=0.1, factor=True, **{**GAUSSIAN, "steps": steps})
         for name, settings, steps in (
