@@ -15,13 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Energy, Method, Rng, Step
+from ebmark.api import Energy, Meter, Method, Rng, Step
 
 REPLICATES = 400
 VARIANCE = 1.7
 MEAN = (0.5, -1.0)
 BELOW, ABOVE = 0.8, 1.25  # times the declared minimiser
 OFF = 0.7  # where an opponent is held, times the energy's precision
+SIGN = "the sign is inverted: s = -grad E, p proportional to exp(-E)"
 HERE, FAR = 4.0, 1e-8  # standard errors within which a mean is zero, and what rounding adds
 
 
@@ -67,7 +68,7 @@ def best_precisions(method: Method) -> tuple[float, ...]:
 
 
 def gaussian_step(
-    method: Method, k: tuple[float, ...], k0: tuple[float, ...] | None = None
+    method: Method, k: tuple[float, ...], k0: tuple[float, ...] | None = None, meter: Meter | None = None
 ) -> tuple[IsotropicGaussian, Step]:
     """One step of 400 replicates, the energy at precision ``k``, the rest at its response to ``k0``."""
     mu = torch.tensor(MEAN, dtype=torch.float64)
@@ -81,7 +82,7 @@ def gaussian_step(
     rng = Rng.of("conformance", repr(method), *k, dtype=torch.float64).stack(REPLICATES)
     shape = (REPLICATES, method.check_batch, len(mu))
     x = mu + math.sqrt(VARIANCE) * rng.split("data").normal(shape)
-    return module, method.step(Energy(module), x, state, rng)
+    return module, method.step(Energy(module, meter), x, state, rng)
 
 
 def gradients(method: Method, *k: float) -> dict[str, Tensor]:
@@ -110,19 +111,25 @@ def z_score(gradient: Tensor) -> tuple[float, float, float]:
 def z_tests(method: Method) -> Iterator[Finding]:
     """The gradient in k at, below and above the declared minimiser, and in each constant at its optimum."""
     best = best_precisions(method)
-    at, below, above = (gradients(method, *(f * k for k in best)) for f in (1.0, BELOW, ABOVE))
+    below, at, above = sides = [gradients(method, *(f * k for k in best)) for f in (BELOW, 1.0, ABOVE)]
     for name, gradient in at.items():
         mean, se, z = z_score(gradient)
         ok = abs(mean) <= HERE * se + FAR
         fault = ""
         if not ok:
-            fault = "; " + (_factor(name, below, at, above) if name.startswith("k") else _constant())
+            fault = "; " + (_fault(method, name, *sides) if name.startswith("k") else _constant())
         found = f"gradient {mean:.3g} ± {se:.2g}, z = {z:.1f}, expected |z| <= {HERE:g}{fault}"
         yield Finding(what=f"{method!r}: gradient in {name} at {_where(name, best)}", ok=ok, found=found)
     for factor, side in ((BELOW, below), (ABOVE, above)):
         for name, gradient in side.items():
             if name.startswith("k"):
-                yield _slope(method, name, factor, best, gradient)
+                mean, se, z = z_score(gradient)
+                ok, wanted = (z < -HERE, f"z < -{HERE:g}") if factor < 1 else (z > HERE, f"z > {HERE:g}")
+                found = f"gradient {mean:.3g} ± {se:.2g}, z = {z:.1f}, expected {wanted}"
+                if not ok:
+                    found += f"; {_fault(method, name, *sides)}"
+                where = f"{method!r}: gradient in {name} at {_where(name, best, factor)}"
+                yield Finding(what=where, ok=ok, found=found)
 
 
 def _where(name: str, best: tuple[float, ...], factor: float = 1.0) -> str:
@@ -132,35 +139,40 @@ def _where(name: str, best: tuple[float, ...], factor: float = 1.0) -> str:
     return f"{factor:g} x {best[head]:.5g}"
 
 
-def _slope(method: Method, name: str, factor: float, best: tuple[float, ...], gradient: Tensor) -> Finding:
-    mean, se, z = z_score(gradient)
-    ok, wanted = (z < -HERE, f"z < -{HERE:g}") if factor < 1 else (z > HERE, f"z > {HERE:g}")
-    found = f"gradient {mean:.3g} ± {se:.2g}, z = {z:.1f}, expected {wanted}"
-    if not ok:
-        found += "; " + (
-            "the sign is inverted: s = -grad E, p proportional to exp(-E)"
-            if abs(z) > HERE
-            else "the gradient does not see k: a detached term, or a wrong factor"
-        )
-    return Finding(what=f"{method!r}: gradient in {name} at {_where(name, best, factor)}", ok=ok, found=found)
-
-
 def _constant() -> str:
     return "a term of the normaliser is missing (log nu, or a factor of the noise's density)"
 
 
-def _factor(name: str, *sides: Mapping[str, Tensor]) -> str:
+def _fault(method: Method, name: str, *sides: Mapping[str, Tensor]) -> str:
     """Where the gradient vanishes instead, and what that points to."""
+    if any(
+        abs(z_score(gradient)[2]) > HERE for what, gradient in sides[1].items() if not what.startswith("k")
+    ):
+        return _constant()
+    if all(abs(z_score(side[name])[2]) <= HERE for side in sides):
+        return "the gradient does not see k: a detached term, or a wrong factor"
     low, mid, high = (side[name].mean().item() for side in sides)
     if low > mid > high:
-        return "it falls with k: the sign is inverted: s = -grad E, p proportional to exp(-E)"
+        return f"it falls with k: {SIGN}"
     # The root of the parabola's chord on the side where the sign changes, in units of the declared minimiser.
     (a, f), (b, g) = ((BELOW, low), (1.0, mid)) if mid > 0 else ((1.0, mid), (ABOVE, high))
     root = a - f * (b - a) / (g - f) if g != f else math.nan
     d = len(MEAN)
-    wrong = not BELOW < root < ABOVE
-    likely = f"a factor 1/{d} or {d} on one of the terms" if wrong else "an undeclared bias"
+    if root < 0:
+        likely = f"one term has the wrong sign; {SIGN}"
+    elif _runs_chains(method):
+        likely = f"a gradient that flows through the chain, or a factor 1/{d} or {d} on one of the terms"
+    elif BELOW < root < ABOVE:
+        likely = "an undeclared bias; a mean over pairs must leave out the diagonal (a U-statistic)"
+    else:
+        likely = f"a factor 1/{d} or {d} on one of the terms, or projections v without E vv' = I"
     return f"it vanishes near {root:.2g} times the declared minimiser: {likely}"
+
+
+def _runs_chains(method: Method) -> bool:
+    meter = Meter()
+    gaussian_step(method, best_precisions(method), meter=meter)
+    return meter.transitions > 0
 
 
 def opponent_tests(method: Method) -> Iterator[Finding]:
@@ -174,8 +186,9 @@ def opponent_tests(method: Method) -> Iterator[Finding]:
         own = [module.k] if player == "energy" else [*step.state.params[player].parameters()]
         (gradient,) = torch.autograd.grad(step.losses[player].sum(), own, retain_graph=True)
         mean, se, _ = z_score(gradient)
-        yield Finding(
-            what=f"{method!r}: gradient of {player}, energy at {k:.5g}, opponent at {OFF * k:.5g}",
-            ok=abs(mean - value) <= HERE * se + FAR,
-            found=f"{mean:.4g} ± {se:.2g}, in closed form {value:.4g}",
-        )
+        ok = abs(mean - value) <= HERE * se + FAR
+        found = f"{mean:.4g} ± {se:.2g}, in closed form {value:.4g}"
+        if not ok and abs(mean + value) <= HERE * se + FAR:
+            found += f"; the sign is inverted: {player} minimises its loss, so what it maximises is negated"
+        what = f"{method!r}: gradient of {player}, energy at {k:.5g}, opponent at {OFF * k:.5g}"
+        yield Finding(what=what, ok=ok, found=found)
