@@ -61,7 +61,7 @@ CASES = (
     Case(method="ssm", steps=1500, at_most=0.06, **RING),
     Case(method="ssm_vr", steps=1000, at_most=0.04, **RING),
     Case(method="tre", steps=2000, at_most=0.05, **RING),
-    Case(method="vera", steps=3000, at_most=0.3, **RING),
+    Case(method="vera", settings={"samples": 100}, steps=5000, at_most=0.3, **RING),
     *(
         Case(method=name, settings=settings, at_most=0.1, factor=True, **{**GAUSSIAN, "steps": steps})
         for name, settings, steps in (
