@@ -26,7 +26,8 @@ class TwoWeights(nn.Module):
         d = x.shape[-1]
         logit = self.gain * self.theta
         along = x.sum(-1) * (self.m / math.sqrt(d))
-        modes = torch.logaddexp(logsigmoid(logit) - along, logsigmoid(-logit) + along)
+        # torch.logaddexp has no finite second derivative where its arguments are far apart.
+        modes = logsigmoid(logit) - along - logsigmoid(logit - 2 * along)
         return 0.5 * (x.square().sum(-1) + self.m**2 + d * math.log(2 * math.pi)) - modes
 
     def log_z(self) -> Tensor:
