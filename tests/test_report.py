@@ -287,12 +287,13 @@ def test_tables_without_opponents_show_none(text):
 def test_noise_is_the_truth_by_the_settings_of_any_method(all_methods):
     marked = all_methods.trials[all_methods.trials["own_noise"]]
     assert set(marked["dataset"]) == {"gaussian"}
-    assert set(marked["label"]) == {"nce[scale=1]", "ranking_nce", "ence", "snl"}
+    opposed = {"fce", "adversarial", "vera"}  # their opponents start with the data's moments
+    assert set(marked["label"]) == {"nce[scale=1]", "ranking_nce", "ence", "snl", *opposed}
     made = every(seeds=1)
     args = made.trials["method_args"].where(made.trials["method"] != "snl", '{"scale":1.0,"noise":"uniform"}')
     other = frames.load(replace(made, trials=made.trials.assign(method_args=args)), None, "").trials
     assert not other.loc[other["method"] == "snl", "own_noise"].any()
-    assert "(ence, nce, ranking_nce and snl)" in "".join(limits.limits(all_methods))
+    assert "(adversarial, ence, fce, nce, ranking_nce, snl and vera)" in "".join(limits.limits(all_methods))
 
 
 def test_every_shipped_method_has_one_family():

@@ -72,8 +72,8 @@ class Study:
         title: of the page.
         spec: the parsed study file, empty where there is none.
         trials: one row per trial, with ``label`` (ordered), ``without_k``, ``k``, ``oracle``, ``own_noise``
-            (the method's noise is the truth), ``chain`` (the method runs Markov chains) and ``opposed`` (an
-            opponent works beside the energy).
+            (the method's noise is the truth, or its opponent starts there), ``chain`` (the method runs
+            Markov chains) and ``opposed`` (an opponent works beside the energy).
         curve: one row per checkpoint and metric of the energy, with the names of its trial and
             ``seconds_cost``. Nothing else may enter a comparison.
         generated: such rows for samples from elsewhere, such as a method's own generator.

@@ -18,8 +18,9 @@ FIXED = (
     "beyond twice the largest.",
 )
 OWN_NOISE = (
-    "On gaussian data a Gaussian noise of scale 1 is the truth itself ({methods}). Those rows carry ‡, are "
-    "never called best, and are left out where costs to a target are compared; another scale stays in."
+    "On gaussian data a Gaussian noise of scale 1 is the truth itself, and an opponent that starts with the "
+    "data's moments starts there ({methods}). Those rows carry ‡, are never called best, and are left out "
+    "where costs to a target are compared; another scale stays in."
 )
 
 

@@ -76,10 +76,13 @@ def family(method: str) -> str:
 
 
 def noise_is_data_gaussian(method: str, args: Mapping[str, object]) -> bool:
-    """Whether a method with these settings contrasts with the data's own Gaussian: noise of scale 1.
+    """Whether a method with these settings contrasts with the data's own Gaussian.
 
+    Noise of scale 1 does, and so does an opponent that starts there: on Gaussian data it starts at the truth.
     Settings at the value they had before they existed are not stored, so a known family stands in for them.
     """
+    if family(method) == "two players":
+        return True
     noise = args.get("noise", "gaussian" if family(method) == "noise" else None)
     return args.get("scale") == 1 and noise == "gaussian"
 

@@ -121,7 +121,8 @@ def _quality_caption(study: Study) -> str:
     return (
         f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
         "[ ]†: untrusted, never ranked. Failed runs are counted in the cell and never enter a mean. "
-        "‡: the method's noise is the truth on that data. mle is an oracle, not a contender."
+        "‡: the method's noise is the truth on that data, or its opponent starts there. mle is an oracle, "
+        "not a contender."
     )
 
 

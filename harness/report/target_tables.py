@@ -30,7 +30,8 @@ def reached(expected: DataFrame, quantity: str) -> Grid:
     caption = (
         f"Expected cost in {QUANTITIES[quantity]} to reach {targets.listed(columns)}: the cost of all runs "
         "over the number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, "
-        "did. With fewer than 3 runs no cost is stated. ‡: the method's noise is the truth on that data."
+        "did. With fewer than 3 runs no cost is stated. ‡: the method's noise is the truth on that data, or "
+        "its opponent starts there."
         + " §: without the work of its opponent."
         * bool(quantity == "passes" and known["opposed"].any())
     )
