@@ -49,25 +49,26 @@ def tables(results: Tables) -> Mapping[str, list[str]]:
     trials = results.trials[results.trials["lane"] == "quality"]
     last = results.curve.groupby("id")["step"].transform("max") == results.curve["step"]
     final = results.curve[last & results.curve["source"].isin(["", "smc"])]
-    final = final.merge(trials[["id", "method_label", "dataset_label", "dim", "status"]], on="id")
+    final = final.merge(trials[["id", "seed", "method_label", "dataset_label", "dim", "status"]], on="id")
     final = final[final["status"] == "ok"]
     return {"measured": [*_ring(trials, final)], "measured elsewhere": [*_elsewhere(trials, final)]}
 
 
 def _ring(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:
+    """One row per method; untrusted medians come after the trusted ones, methods without a value last."""
     yield "| method | steps | passes, F | KL in nats, median | each seed | failed, everywhere |"
     yield "|---|---|---|---|---|---|"
     here = trials[trials["dataset"] == RING]
-    kl = final[(final["dataset_label"] == RING) & (final["metric"] == "kl")]
-    order = kl.groupby("method_label")["value"].median().sort_values(na_position="last")
-    labels = [*order.index, *sorted(set(here["method_label"]) - set(order.index))]
-    for label in labels:
-        own, values = here[here["method_label"] == label], kl[kl["method_label"] == label].sort_values("id")
-        each = ", ".join(_value(row.value, row.trusted) for row in values.itertuples())
-        median = f"{order[label]:.2g}" if label in order.index else "–"
-        passes = f"{own['passes'].median():.2g}" if own["passes"].notna().any() else "–"
-        steps = f"{int(own['steps'].median())}"
-        yield f"| `{label}` | {steps} | {passes} | {median} | {each or '–'} | {_failed(trials, label)} |"
+    kl = final[(final["dataset_label"] == RING) & (final["metric"] == "kl")].sort_values("seed")
+    medians = kl.groupby("method_label").agg(value=("value", "median"), trusted=("trusted", "all"))
+    order = medians.sort_values(["trusted", "value"], ascending=[False, True]).index
+    for label in [*order, *sorted(set(here["method_label"]) - set(order))]:
+        own, values = here[here["method_label"] == label], kl[kl["method_label"] == label]
+        each = ", ".join(_value(row.value, row.trusted) for row in values.itertuples()) or "–"
+        median = _value(*medians.loc[label]) if label in medians.index else "–"
+        work = f"{own['passes'].median():.1e}".replace("e+0", "e")
+        steps = int(own["steps"].median())
+        yield f"| `{label}` | {steps} | {work} | {median} | {each} | {_failed(trials, label)} |"
 
 
 def _elsewhere(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:

@@ -24,8 +24,8 @@ A run writes one folder per study:
 | `models/<id>.safetensors` | fitted parameters, below 1 MB each |
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
-`reference/` is the committed reference run, made with `ebmark run reference`, without its models. Everything
-else in this folder is ignored by git. This page is generated:
+`reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`, without
+their models. Everything else in this folder is ignored by git. This page is generated:
 `python -m ebmark.schema_page > results/README.md`.
 
 ## Reading

@@ -3,11 +3,14 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from ebmark import method_page, registry
+from ebmark import measured_page, method_page, registry
 from ebmark.conformance import check
 from ebmark.errors import PluginError
+from ebmark.marked import between
+from ebmark.store import Tables, read
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "add-a-method.md"
@@ -121,3 +124,42 @@ def test_a_page_without_a_place_for_the_table_is_told(tmp_path, capsys):
 def test_local_links_lead_somewhere(page):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
     assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_the_measured_tables_are_those_of_the_committed_run():
+    page = (ROOT / "docs" / "methods.md").read_text()
+    made = page
+    for name, lines in measured_page.tables(read(ROOT / "results" / "methods")).items():
+        made = between(made, name, lines)
+    assert made == page
+
+
+def test_a_failed_run_is_counted_and_enters_no_median(tmp_path):
+    """Three runs of one method, of which one diverged: the median is that of the other two."""
+    trials = pd.DataFrame(
+        {
+            "id": ["a", "b", "c"],
+            "seed": [0, 1, 2],
+            "method_label": "nce",
+            "dataset": "eight_gaussians",
+            "dataset_label": "eight_gaussians",
+            "dim": 2,
+            "lane": "quality",
+            "status": ["ok", "ok", "diverged"],
+            "steps": [10, 10, 4],
+            "passes": [100.0, 100.0, 40.0],
+        }
+    )
+    curve = pd.DataFrame(
+        {
+            "id": ["a", "a", "b", "c", "b"],
+            "step": [5, 10, 10, 4, 10],
+            "metric": "kl",
+            "source": ["", "", "", "", "own_generator"],
+            "value": [9.0, 0.25, 0.75, 99.0, 77.0],
+            "trusted": [True, True, False, True, True],
+        }
+    )
+    made = measured_page.tables(Tables(folder=tmp_path, trials=trials, curve=curve, env=pd.DataFrame()))
+    assert made["measured"][2:] == ["| `nce` | 10 | 1.0e2 | [0.5]† | 0.25, [0.75]† | 1 diverged of 3 |"]
+    assert made["measured elsewhere"][2].startswith("| `nce` | not run |")
