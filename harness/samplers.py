@@ -30,7 +30,7 @@ class Chain:
     Attributes:
         x: the last states ``(..., n, d)``.
         acceptance: mean probability of acceptance ``(...)``; for ula what a Metropolis test would have
-            accepted, NaN where that was not asked for.
+            accepted, NaN where no move was tested.
         displacement: mean distance from start to end ``(...)``.
     """
 
@@ -51,7 +51,8 @@ def langevin(
         h: step size, one per leading index.
         rng: the stream of the chain.
         adjust: accept or reject each move by Metropolis' rule (MALA); otherwise every move is taken (ULA).
-        test: compute the acceptance probability; an unadjusted chain can do without it.
+        test: compute the acceptance probability of every move; without it an unadjusted chain saves the
+            gradient at its end, and the probability is that of the moves before the last.
 
     Reference: Roberts and Tweedie, Exponential convergence of Langevin distributions, Bernoulli 2(4), 1996.
     """
@@ -60,14 +61,13 @@ def langevin(
         start = x
         E, g = value_and_gradient(energy, x)
         accepted = torch.zeros_like(E)
+        tested = k if adjust or test else k - 1
         for step in range(k):
             y = x - h * g + (2 * h).sqrt() * rng.normal(x.shape)
             energy.meter.transitions += points(x)
-            if not (adjust or test):
+            if step == tested:
                 x = y
-                if step < k - 1:
-                    g = value_and_gradient(energy, x)[1]
-                continue
+                break
             E_y, g_y = value_and_gradient(energy, y)
             forward = (y - x + h * g).square().sum(-1)
             backward = (x - y + h * g_y).square().sum(-1)
@@ -82,7 +82,7 @@ def langevin(
                 g = torch.where(take[..., None], g_y, g)
             else:
                 x, E, g = y, E_y, g_y
-        acceptance = accepted.mean(-1) / k if adjust or test else torch.full_like(E[..., 0], torch.nan)
+        acceptance = accepted.mean(-1) / tested if tested else torch.full_like(E[..., 0], torch.nan)
         displacement = (x - start).square().sum(-1).sqrt().mean(-1)
     return Chain(x=x, acceptance=acceptance, displacement=displacement)
 

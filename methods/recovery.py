@@ -92,10 +92,11 @@ class RecoveryLikelihood(Method):
         ũ = x / s + rng.normal(x.shape)
         p = Energy(_Conditional(_Head(energy.module, level), s, ũ), energy.meter)
         h = torch.full_like(x[..., 0, 0], H)
-        u_K = langevin(p, ũ, k=self.K, h=h, rng=rng, adjust=False, test=False).x
+        chain = langevin(p, ũ, k=self.K, h=h, rng=rng, adjust=False, test=False)
         head = Energy(_Head(energy.module, torch.cat([level, level], -1)), energy.meter)
-        E_x, E_K = head(torch.cat([x, s * u_K], -2)).chunk(2, -1)
-        logs = {"displacement": (s * (u_K - ũ)).square().sum(-1).sqrt().mean(-1)}
+        E_x, E_K = head(torch.cat([x, s * chain.x], -2)).chunk(2, -1)
+        moved = (s * (chain.x - ũ)).square().sum(-1).sqrt().mean(-1)
+        logs = {"acceptance": chain.acceptance, "displacement": moved}
         return Step(losses={"energy": E_x.mean(-1) - E_K.mean(-1)}, state=state, logs=logs)
 
     def graded(self, energy: Energy, state: State) -> Energy:

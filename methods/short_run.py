@@ -51,7 +51,8 @@ class ShortRun(Method):
         """E_d E(x) - E E(y_k) ``(...)``; no gradient flows through y_k."""
         y = self._run(energy, x.shape[:-1], state, rng)
         E_x, E_y = energy(torch.cat([x, y.x], -2)).chunk(2, -1)
-        logs = {"displacement": y.displacement, "h": torch.full_like(y.displacement, self.h)}
+        h = torch.full_like(y.displacement, self.h)
+        logs = {"acceptance": y.acceptance, "displacement": y.displacement, "h": h}
         return Step(losses={"energy": E_x.mean(-1) - E_y.mean(-1)}, state=state, logs=logs)
 
     def generate(self, energy: Energy, state: State, n: int, rng: Rng) -> Tensor:

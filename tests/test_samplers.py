@@ -126,6 +126,19 @@ def test_counted_work(lead: tuple[int, ...]) -> None:
         assert chain.acceptance.shape == chain.displacement.shape == lead
 
 
+def test_an_untested_chain_knows_the_acceptance_of_the_moves_before_its_last() -> None:
+    """The same stream with and without the test: the same chain, and the mean over all moves but one."""
+    x = stream("start").normal((500, 2))
+    h = torch.tensor(0.3, dtype=torch.float64)
+    whole, cheap, one = (
+        langevin(Energy(Quadratic(1.0)), x, k=k, h=h, rng=stream("chain"), adjust=False, test=test)
+        for k, test in ((4, True), (5, False), (1, False))
+    )
+    assert torch.equal(cheap.acceptance, whole.acceptance)
+    assert 0.5 < whole.acceptance < 1
+    assert one.acceptance.isnan()
+
+
 def test_a_step_size_per_leading_index() -> None:
     h = torch.tensor([0.01, 0.1], dtype=torch.float64)
     x = torch.zeros(2, 4000, 1, dtype=torch.float64)
