@@ -6,6 +6,7 @@ rewrites it. The tables stand between ``<!-- measured -->`` and its end, and ``<
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ebmark.errors import EbmarkError, StoreError
 from ebmark.marked import between
+from ebmark.report.names import noise_is_data_gaussian
 from ebmark.store import Tables, read
 
 RING = "eight_gaussians"
@@ -66,6 +69,7 @@ def _ring(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:
         own, values = here[here["method_label"] == label], kl[kl["method_label"] == label]
         each = ", ".join(_value(row.value, row.trusted) for row in values.itertuples()) or "–"
         median = _value(*medians.loc[label]) if label in medians.index else "–"
+        median += _share(own)
         work = f"{own['passes'].median():.1e}".replace("e+0", "e")
         steps = int(own["steps"].median())
         yield f"| `{label}` | {steps} | {work} | {median} | {each} | {_failed(trials, label)} |"
@@ -80,23 +84,36 @@ def _elsewhere(trials: pd.DataFrame, final: pd.DataFrame) -> Iterator[str]:
 
 
 def _cell(trials: pd.DataFrame, final: pd.DataFrame, label: str, column: Column) -> str:
-    """The median over seeds, or why there is none."""
+    """The median over seeds, or why there is none; ‡ where the method was given the truth to begin with."""
 
     def there(frame: pd.DataFrame) -> pd.DataFrame:
         at = (frame["dataset_label"] == column.dataset) & (frame["dim"] == column.dim)
         return frame[at & (frame["method_label"] == label)]
 
-    values = there(final)
+    values, runs = there(final), there(trials)
     values = values[values["metric"] == column.metric]
+    if runs.empty:
+        return "not run"
     if values.empty:
-        statuses = there(trials)["status"]
-        return str(statuses.iloc[0]) if len(statuses) else "not run"
+        return next((str(status) for status in runs["status"] if status != "ok"), "no value")
     median = values["value"].median() / (column.dim if column.per_dim else 1)
-    return _value(median, bool(values["trusted"].all()))
+    head_start = column.dataset.startswith("gaussian") and _knows_gaussian(runs.iloc[0])
+    return _value(median, bool(values["trusted"].all())) + "‡" * head_start + _share(runs)
+
+
+def _knows_gaussian(trial: pd.Series) -> bool:
+    return noise_is_data_gaussian(trial["method"], json.loads(trial["method_args"] or "{}"))
 
 
 def _value(value: float, trusted: bool) -> str:
     return f"{value:.2g}" if trusted else f"[{value:.2g}]†"
+
+
+def _share(runs: pd.DataFrame) -> str:
+    """``(2/3)``: how many of the runs are ok, where some failed and some did not."""
+    runs = runs[runs["status"] != "skipped"]
+    ok = int((runs["status"] == "ok").sum())
+    return f" ({ok}/{len(runs)})" if 0 < ok < len(runs) else ""
 
 
 def _failed(trials: pd.DataFrame, label: str) -> str:
@@ -108,12 +125,16 @@ def _failed(trials: pd.DataFrame, label: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compares the page with the results, or with ``--fix`` rewrites it; returns 1 if it is out of date."""
+    """Compares the page with the results, or with ``--fix`` rewrites it; returns 1 if something is wrong."""
     page, results = (Path(argument) for argument in arguments if argument != "--fix")
     text = page.read_text(encoding="utf-8")
     wanted = text
-    for name, lines in tables(read(results)).items():
-        wanted = between(wanted, name, lines)
+    try:
+        for name, lines in tables(read(results)).items():
+            wanted = between(wanted, name, lines)
+    except EbmarkError as error:
+        print(error if isinstance(error, StoreError) else f"{page}: {error}", file=sys.stderr)
+        return 1
     if text != wanted and "--fix" in arguments:
         page.write_text(wanted, encoding="utf-8")
     elif text != wanted:

@@ -134,13 +134,15 @@ def test_the_measured_tables_are_those_of_the_committed_run():
     assert made == page
 
 
-def test_a_failed_run_is_counted_and_enters_no_median(tmp_path):
-    """Three runs of one method, of which one diverged: the median is that of the other two."""
+def three_runs(**columns):
+    """Three runs of one method, of which one diverged."""
     trials = pd.DataFrame(
         {
             "id": ["a", "b", "c"],
             "seed": [0, 1, 2],
+            "method": "nce",
             "method_label": "nce",
+            "method_args": '{"scale":1.0}',
             "dataset": "eight_gaussians",
             "dataset_label": "eight_gaussians",
             "dim": 2,
@@ -160,6 +162,55 @@ def test_a_failed_run_is_counted_and_enters_no_median(tmp_path):
             "trusted": [True, True, False, True, True],
         }
     )
-    made = measured_page.tables(Tables(folder=tmp_path, trials=trials, curve=curve, env=pd.DataFrame()))
-    assert made["measured"][2:] == ["| `nce` | 10 | 1.0e2 | [0.5]† | 0.25, [0.75]† | 1 diverged of 3 |"]
+    return Tables(folder=Path(), trials=trials.assign(**columns), curve=curve, env=pd.DataFrame())
+
+
+def test_a_failed_run_is_counted_and_enters_no_median():
+    """The median is that of the other two."""
+    made = measured_page.tables(three_runs())
+    assert made["measured"][2:] == ["| `nce` | 10 | 1.0e2 | [0.5]† (2/3) | 0.25, [0.75]† | 1 diverged of 3 |"]
     assert made["measured elsewhere"][2].startswith("| `nce` | not run |")
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({}, "[0.25]†‡ (2/3)"),
+        ({"method_args": '{"scale":1.5}'}, "[0.25]† (2/3)"),
+        ({"status": ["ok", "skipped", "diverged"]}, "0.12‡ (1/2)"),
+        ({"status": ["ok", "skipped", "skipped"]}, "0.12‡"),
+        ({"status": ["ok", "ok", "ok"]}, "[0.38]†‡"),
+        ({"status": "timeout"}, "timeout"),
+        ({"method": "fce", "method_args": "{}"}, "[0.25]†‡ (2/3)"),
+        ({"dataset_label": "phi4", "dataset": "phi4"}, "[0.25]† (2/3)"),
+    ],
+)
+def test_cells_elsewhere_say_who_failed_and_who_starts_at_the_truth(columns, says):
+    data = {"dataset": "gaussian", "dataset_label": "gaussian[condition=10]"}
+    made = three_runs(**{**data, **columns})
+    made.curve["metric"] = "fisher"  # per dimension there
+    made.curve.loc[made.curve["id"] == "c", "value"] = 0.75
+    row = measured_page.tables(made)["measured elsewhere"][2]
+    assert says in row.split(" | ")
+
+
+def test_a_run_without_the_metric_has_no_value():
+    data = {"dataset": "gaussian", "dataset_label": "gaussian[condition=10]"}
+    assert "no value" in measured_page.tables(three_runs(**data, status="ok"))["measured elsewhere"][2]
+
+
+def test_wrong_results_or_a_wrong_page_are_told_in_one_line(tmp_path, capsys, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- measured -->\n<!-- /measured -->\n")
+    assert measured_page.main([str(page), str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}: not a results folder, it has no folder trials/\n"
+    monkeypatch.setattr(measured_page, "read", lambda folder: three_runs())
+    assert measured_page.main([str(page), str(tmp_path), "--fix"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{page}: no table 'measured elsewhere'; allowed: ")
+    assert told.count("\n") == 1
+    page.write_text(page.read_text() + "<!-- measured elsewhere -->\n<!-- /measured elsewhere -->\n")
+    assert measured_page.main([str(page), str(tmp_path)]) == 1
+    assert capsys.readouterr().err.endswith("out of date; run scripts/check --fix\n")
+    assert measured_page.main([str(page), str(tmp_path), "--fix"]) == 0
+    assert measured_page.main([str(page), str(tmp_path)]) == 0
