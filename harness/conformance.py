@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ebmark.api import Dataset, Energy, Method, Network, Rng, State
+from ebmark.api import Dataset, Energy, Method, Network, Rng, State, Step, Value, resolve
 from ebmark.gradient_test import (
     MEAN,
     VARIANCE,
@@ -19,17 +21,32 @@ from ebmark.gradient_test import (
     z_tests,
 )
 from ebmark.rehearsal import accepted_dims, own_parameters, run_backward, small_run, whole_step
+from ebmark.settings import default
 
 
 def check(cls: type[Method]) -> Iterator[Finding]:
     """Every check of a method class, lazily, in the order of cost."""
-    structure = (_pickles, _counts, _reproduces, _reaches, _shapes, _broadcasts, _saves)
-    for method in cls.examples(VARIANCE):
+    structure = (_pickles, counts, _reproduces, _reaches, _shapes, _broadcasts, _saves)
+    examples = cls.examples(VARIANCE)
+    for method in examples:
+        try:
+            accepted_dims(method)
+        except LookupError as error:
+            yield Finding(what=f"{method!r}: declines every dimension", ok=False, found=str(error))
+            continue
         for one in structure:
             yield from _guarded(one, method)
         yield from _guarded(z_tests, method)
         yield from _guarded(opponent_tests, method)
-    yield from _guarded(_refuses, cls.examples(VARIANCE)[0])
+    if all(default(f) is not MISSING for f in fields(cls)) and (usual := _usual(cls)) not in examples:
+        for finding in _guarded(counts, usual):
+            yield replace(finding, what=f"{cls.name} at its defaults: passes")
+    yield from _guarded(_refuses, examples[0])
+
+
+def _usual(cls: type[Method]) -> Method:
+    """The default settings, resolved on two-dimensional data of the test's variance."""
+    return resolve(cls(), math.sqrt(VARIANCE) * Rng.of("defaults", dtype=torch.float64).normal((200, 2)))
 
 
 def _guarded(test: Callable[[Method], Finding | Iterator[Finding]], method: Method) -> Iterator[Finding]:
@@ -46,7 +63,8 @@ def _pickles(method: Method) -> Finding:
     return Finding(what=f"{method!r}: pickles", ok=same, found="equal" if same else "the copy differs")
 
 
-def _counts(method: Method) -> Finding:
+def counts(method: Method) -> Finding:
+    """Whether the meter counts what ``passes`` declares, at every dimension that the method accepts."""
     for d in accepted_dims(method):
         module, x, state, rng = small_run(method, d)
         energy, step = whole_step(method, module, x, state, rng)
@@ -56,7 +74,8 @@ def _counts(method: Method) -> Finding:
         if counted != declared:
             found = f"counted {counted}, declared {declared} at d = {d}; use the operators of ebmark.ops"
             return Finding(what=f"{method!r}: passes", ok=False, found=found)
-    found = f"{method.passes(2).total:g} F at d = 2, as declared"
+    d = accepted_dims(method)[0]
+    found = f"{method.passes(d).total:g} F at d = {d}, as declared"
     return Finding(what=f"{method!r}: passes", ok=True, found=found)
 
 
@@ -98,8 +117,8 @@ def _shapes(method: Method) -> Finding:
         bad.append(f"graded gives {tuple(graded.shape)} for x {tuple(x.shape)}")
     if drawn is not None and drawn.shape != (7, x.shape[-1]):
         bad.append(f"generate gives {tuple(drawn.shape)} for 7 points")
-    if log_z is not None and log_z.shape != ():
-        bad.append(f"log_z gives {tuple(log_z.shape)}, expected a number")
+    if log_z is not None and not isinstance(log_z, Value):
+        bad.append(f"log_z gives a {type(log_z).__name__}, expected an ebmark.api.Value or None")
     return Finding(what=f"{method!r}: evaluated", ok=not bad, found="; ".join(bad) or "shapes as declared")
 
 
@@ -113,21 +132,35 @@ def _broadcasts(method: Method) -> Finding:
     rng = Rng.of("broadcast", dtype=torch.float64).stack(2)
     x = mu + rng.split("data").normal((2, 32, 2))
     state = method.at_gaussian(mu, VARIANCE, k)
-    losses = method.step(Energy(IsotropicGaussian(mu, k, heads)), x, state, rng.split("loss")).losses
-    alone: dict[str, list[Tensor]] = {name: [] for name in losses}
+    together = method.step(Energy(IsotropicGaussian(mu, k, heads)), x, state, rng.split("loss"))
+    alone = []
     for i, seed in enumerate(rng.split("loss").seeds):
         one = _share(method.at_gaussian(mu, VARIANCE, k[i]), state, i)
         energy = Energy(IsotropicGaussian(mu, k[i], heads))
-        for name, loss in method.step(energy, x[i], one, Rng(seed, dtype=torch.float64)).losses.items():
-            alone[name].append(loss)
+        alone.append(method.step(energy, x[i], one, Rng(seed, dtype=torch.float64)))
     differ = [
-        f"{name}: {together.tolist()} together, {[loss.item() for loss in alone[name]]} alone"
-        for name, together in losses.items()
-        if together.shape != (2,)
-        or not torch.allclose(together, torch.stack(alone[name]), rtol=1e-10, atol=1e-12)
+        f"{name}: {loss.tolist()} together, {[step.losses[name].item() for step in alone]} alone"
+        for name, loss in together.losses.items()
+        if not _equal(loss, torch.stack([step.losses[name] for step in alone]))
     ]
+    differ += [f"buffer {name} differs" for name in _differing(state, together, alone)]
     found = "; ".join(differ) or "two runs in one call equal each alone"
     return Finding(what=f"{method!r}: leading dimensions", ok=not differ, found=found)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    near = one.shape == other.shape and torch.allclose(one, other, rtol=1e-10, atol=1e-12, equal_nan=True)
+    return near and one.dtype == other.dtype
+
+
+def _differing(given: State, together: Step, alone: list[Step]) -> Iterator[str]:
+    """Returned buffers of two runs that are not those of each alone; what both share may differ."""
+    for name, many in together.state.buffers.items():
+        each = torch.stack([step.state.buffers[name] for step in alone])
+        was = given.buffers.get(name)
+        own = each.shape in (many.shape, None if was is None else was.shape)
+        if own and not _equal(many, each):
+            yield name
 
 
 def _share(alone: State, together: State, i: int) -> State:
@@ -143,17 +176,39 @@ def _share(alone: State, together: State, i: int) -> State:
 
 
 def _saves(method: Method) -> Finding:
+    """One step, loaded into a fresh object of the same settings, whose first state came from another seed."""
     module, x, state, rng = small_run(method)
-    saved = {who: {name: p.clone() for name, p in m.state_dict().items()} for who, m in state.params.items()}
-    before = method.step(Energy(module), x, state, rng).losses
-    module, x, again, rng = small_run(method)
-    for who, player in again.params.items():
-        player.load_state_dict(saved[who])
-    again = again.update(**{name: b.clone() for name, b in state.buffers.items()})
-    after = method.step(Energy(module), x, again, rng).losses
-    same = all(torch.equal(loss, after[who]) for who, loss in before.items())
-    found = "the losses are the same" if same else "the losses differ; keep everything in params and buffers"
-    return Finding(what=f"{method!r}: state saves and loads", ok=same, found=found)
+    state = whole_step(method, module, x, state, rng)[1].state
+    _move(module, state, rng.split("move"))
+    saved = pickle.dumps(
+        ({who: m.state_dict() for who, m in _modules(module, state).items()}, dict(state.buffers))
+    )
+    before = whole_step(method, module, x, state, rng.split("again"))[1]
+    fresh = replace(method)
+    module, _, state, _ = small_run(fresh, seed=1)
+    params, buffers = pickle.loads(saved)
+    for who, owner in _modules(module, state).items():
+        owner.load_state_dict(params[who])
+    after = whole_step(fresh, module, x, state.update(**buffers), rng.split("again"))[1]
+    differ = [f"loss of {who}" for who, loss in before.losses.items() if not loss.equal(after.losses[who])]
+    kept = after.state.buffers
+    differ += [f"buffer {name}" for name, b in before.state.buffers.items() if not _equal(b, kept[name])]
+    found = f"not the same: {', '.join(differ)}; keep everything in params and buffers"
+    same = "the losses and buffers of the next step are the same"
+    return Finding(what=f"{method!r}: state saves and loads", ok=not differ, found=found if differ else same)
+
+
+def _modules(module: nn.Module, state: State) -> dict[str, nn.Module]:
+    """The network and every player's own module; no player has the empty name."""
+    return {"": module, **state.params}
+
+
+def _move(module: nn.Module, state: State, rng: Rng) -> None:
+    """Stands for training: every parameter moves."""
+    with torch.no_grad():
+        for owner in _modules(module, state).values():
+            for p in owner.parameters():
+                p += 0.1 * rng.normal(p.shape)
 
 
 class _Rough(Network):

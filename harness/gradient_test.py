@@ -179,6 +179,7 @@ def opponent_tests(method: Method) -> Iterator[Finding]:
     """Every player's gradient against its closed form, with the opponent held off its best response."""
     (k, *more) = best_precisions(method)
     expected = method.gaussian_gradients(VARIANCE, len(MEAN), k, OFF * k)
+    yield from _undeclared(method, expected)
     if not expected or more:
         return
     module, step = gaussian_step(method, (k,), (OFF * k,))
@@ -190,5 +191,15 @@ def opponent_tests(method: Method) -> Iterator[Finding]:
         found = f"{mean:.4g} ± {se:.2g}, in closed form {value:.4g}"
         if not ok and abs(mean + value) <= HERE * se + FAR:
             found += f"; the sign is inverted: {player} minimises its loss, so what it maximises is negated"
-        what = f"{method!r}: gradient of {player}, energy at {k:.5g}, opponent at {OFF * k:.5g}"
+        what = f"{method!r}: gradient of {player}, energy at {k:.5g}, the rest at {OFF * k:.5g}"
         yield Finding(what=what, ok=ok, found=found)
+
+
+def _undeclared(method: Method, expected: Mapping[str, float]) -> Iterator[Finding]:
+    """An opponent whose gradient is in no closed form is not tested, which is a fault."""
+    mu = torch.tensor(MEAN, dtype=torch.float64)
+    k = torch.tensor(best_precisions(method), dtype=torch.float64)
+    players = method.at_gaussian(mu, VARIANCE, k if len(k) > 1 else k[0]).params.keys()
+    for player in sorted(players - {"energy"} - expected.keys()):
+        found = f"declare gaussian_gradients: it gives none for {player}"
+        yield Finding(what=f"{method!r}: gradient of {player}", ok=False, found=found)

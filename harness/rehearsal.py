@@ -44,15 +44,31 @@ class _PlainNetwork(Network):
     many_heads = True
 
 
+def declined_dims(method: Method) -> dict[int, str | None]:
+    """Dimensions of the structural tests, 2, 3 and 5, and why the method declines each, or None."""
+    return {d: method.skip(_Plain(d), _PlainNetwork()) for d in (2, 3, 5)}
+
+
 def accepted_dims(method: Method) -> list[int]:
-    """Dimensions of the structural tests: those of 2, 3 and 5 that the method does not decline."""
-    return [d for d in (2, 3, 5) if method.skip(_Plain(d), _PlainNetwork()) is None]
+    """Dimensions of the structural tests that the method does not decline.
+
+    Raises:
+        LookupError: it declines all of them; the reasons.
+    """
+    reasons = declined_dims(method)
+    accepted = [d for d, reason in reasons.items() if reason is None]
+    if not accepted:
+        declined = "; ".join(f"d = {d}: {reason}" for d, reason in reasons.items())
+        raise LookupError(f"nothing to test it on, {declined}")
+    return accepted
 
 
-def small_run(method: Method, d: int | None = None, n: int = 16) -> tuple[SmallNetwork, Tensor, State, Rng]:
+def small_run(
+    method: Method, d: int | None = None, n: int = 16, seed: int = 0
+) -> tuple[SmallNetwork, Tensor, State, Rng]:
     """A fresh network, a batch ``(n, d)``, the method's own first state and the stream of its loss."""
     d = d or accepted_dims(method)[:2][-1]
-    rng = Rng.of("structure", d, dtype=torch.float64)
+    rng = Rng.of("structure", d, seed, dtype=torch.float64)
     module = SmallNetwork(d, method.heads(d), rng.split("network"))
     data = rng.split("fit").normal((200, d))
     state = method.init(Energy(module), data, rng.split("init"))

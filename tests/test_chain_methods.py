@@ -1,4 +1,4 @@
-"""short_run and recovery beyond the conformance test: the generator, the ladder, the graded head."""
+"""Chain methods beyond the conformance test: generator, ladder, graded head, buffer, adapted steps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Energy, Rng, State
+from ebmark.conformance import counts
 
 VARIANCE = 1.7
 
@@ -85,3 +86,27 @@ def test_recovery_is_graded_by_the_head_without_noise() -> None:
     x = stream("graded").normal((7, 2))
     energy = make("recovery").graded(Energy(Heads(1.0, 5.0, 9.0)), State())
     torch.testing.assert_close(energy(x), 0.5 * x.square().sum(-1))
+
+
+@pytest.mark.parametrize("sampler", ["mala", "ula", "hmc"])
+@pytest.mark.parametrize("name", ["cd", "pcd"])
+def test_an_adapted_step_costs_what_is_declared(name: str, sampler: str) -> None:
+    finding = counts(make(name, k=3, sampler=sampler, h=None))
+    assert finding.ok, finding.found
+
+
+@pytest.mark.parametrize(("n", "reinit"), [(40, 0.3), (100, 0.0)])
+def test_pcd_writes_the_chains_that_its_loss_has_seen_back_to_the_buffer(n: int, reinit: float) -> None:
+    """n rows of the buffer change, and their mean energy is the loss's second term; the rest stays."""
+    method = make("pcd", k=2, sampler="ula", h=0.1, capacity=100, reinit=reinit)
+    energy = Energy(Heads(0.8))
+    x = stream("pcd").normal((n, 2))
+    state = method.init(energy, 3 * stream("pcd", "data").normal((200, 2)), stream("pcd", "init"))
+    step = method.step(energy, x, state, stream("pcd", "loss"))
+    before, after = state.buffers["chains"], step.state.buffers["chains"]
+    moved = (before != after).any(-1)
+    assert moved.sum() == n
+    torch.testing.assert_close(step.losses["energy"], energy(x).mean() - energy(after[moved]).mean())
+    # Two steps of √(2h) from where the chains were, but for the fresh ones, which start 3 wide.
+    far = (after - before)[moved].norm(dim=-1) > 6 * math.sqrt(2 * 2 * 0.1)
+    assert far.sum() <= math.ceil(reinit * n)
