@@ -37,6 +37,8 @@ __all__ = [
     "added",
     "auto",
     "dataset",
+    "learned",
+    "mean_value",
     "method",
     "metric",
     "network",
@@ -112,7 +114,7 @@ def resolve(plugin: P, data: Tensor) -> P:
 class Constants(nn.Module):
     """Learned numbers beside the network, such as the log-normaliser c of noise-contrastive estimation.
 
-    Each has the shape of the leading dimensions, ``()`` for a single run.
+    Each has the shape of the leading dimensions, ``()`` for a single run; one per head has ``(..., heads)``.
     """
 
     def __init__(self, **values: Tensor) -> None:
@@ -137,6 +139,16 @@ class State:
     def update(self, **buffers: Tensor) -> State:
         """This state with some buffers replaced."""
         return replace(self, buffers={**self.buffers, **buffers})
+
+
+def mean_value(x: Tensor) -> Value:
+    """The mean of independent numbers ``(n,)`` with its standard error."""
+    return Value(value=x.mean().item(), se=x.std().item() / math.sqrt(len(x)))
+
+
+def learned(state: State, name: str) -> Value:
+    """A learned constant of a single run as a value; of several heads the sum."""
+    return Value(value=state.params["energy"].get_parameter(name).sum().item())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,8 +207,11 @@ class Method(Plugin):
         """The energy of the density that is evaluated, x ``(..., d)`` -> ``(...)``."""
         return energy
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor | None:
-        """The method's own value of log Z (a learned constant or a bound), or None; compared, never used."""
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value | None:
+        """The method's own value of log Z, or None: a learned constant, or a bound with its standard error.
+
+        It is compared with log Z and never used.
+        """
         return None
 
     def generate(self, energy: Energy, state: State, n: int, rng: Rng) -> Tensor | None:

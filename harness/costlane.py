@@ -1,44 +1,62 @@
 """The cost lane is one measurement: a study that grows has it repeated whole.
 
 A machine drifts by more from one day to the next (13 % was seen) than many methods differ, so that seconds
-per step compare only within one interleaved run. Where a plan holds cost trials that the plan before it did
-not, those measured earlier no longer count. An interrupted run is no growth: it resumes.
+per step compare only within one interleaved run. Where a plan holds cost trials that no plan before it held,
+the attempts measured so far are out of date. An interrupted run is no growth: it resumes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebmark.parts import write_atomic
-from ebmark.trial import Trial
 
-PLAN, SINCE = "plan.json", "cost_since.json"
-
-
-def last_plan(folder: Path) -> list[str]:
-    """The ids of the last run's plan, in its order; empty before the first run."""
-    path = folder / PLAN
-    ids: list[str] = json.loads(path.read_text()) if path.exists() else []
-    return ids
+FILE = "cost.json"
+OUTDATED = "measured before the study grew: run the study again"
 
 
-def cost_since(folder: Path, plan: Sequence[Trial], stored: Collection[str]) -> datetime | None:
-    """From when on a cost measurement counts: from now if the lane has grown; None where all count.
+@dataclass(frozen=True, kw_only=True)
+class CostLane:
+    """What is known of a folder's cost lane.
 
-    It has grown where something is ``stored`` (ids of trials) and a cost trial is new to plan and store.
+    Attributes:
+        planned: ids of every cost trial that a plan has held.
+        outdated: the newest attempt, by id, that no longer compares with the others.
     """
-    new = {trial.id for trial in plan if trial.lane == "cost"} - set(last_plan(folder)) - set(stored)
-    if new and len(stored):
-        return datetime.now(UTC)
-    path = folder / SINCE
-    return datetime.fromisoformat(json.loads(path.read_text())) if path.exists() else None
+
+    planned: frozenset[str] = frozenset()
+    outdated: Mapping[str, int] = field(default_factory=dict)
+
+    def compares(self, id: str, attempt: int) -> bool:
+        """Whether this attempt at a cost trial compares with the others."""
+        return attempt > self.outdated.get(id, 0)
+
+    def grown(self, cost: Sequence[str], attempts: Mapping[str, int]) -> CostLane:
+        """The lane under a plan with the trials ``cost``, given each stored cost trial's newest attempt.
+
+        A folder without a record of its plans has planned what it holds.
+        """
+        planned = self.planned or frozenset(attempts)
+        has_grown = bool(attempts) and not planned.issuperset(cost)
+        return CostLane(
+            planned=planned.union(cost),
+            outdated={**self.outdated, **attempts} if has_grown else self.outdated,
+        )
 
 
-def write_plan(folder: Path, plan: Sequence[Trial], since: datetime | None) -> None:
-    """Stores both; first the time, so that a run that is killed in between repeats the lane."""
-    if since is not None:
-        write_atomic(folder / SINCE, json.dumps(since.isoformat()).encode())
-    write_atomic(folder / PLAN, json.dumps([trial.id for trial in plan]).encode())
+def read_lane(folder: Path) -> CostLane:
+    """The record of a folder, empty where there is none."""
+    path = folder / FILE
+    if not path.exists():
+        return CostLane()
+    stored = json.loads(path.read_text())
+    return CostLane(planned=frozenset(stored["planned"]), outdated=stored["outdated"])
+
+
+def write_lane(folder: Path, lane: CostLane) -> None:
+    """Stores the record."""
+    content = {"planned": sorted(lane.planned), "outdated": dict(lane.outdated)}
+    write_atomic(folder / FILE, json.dumps(content).encode())

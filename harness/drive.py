@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
-from ebmark.costlane import cost_since, write_plan
+from ebmark.costlane import CostLane, read_lane, write_lane
 from ebmark.errors import SpecError
-from ebmark.parts import part_paths
+from ebmark.parts import part_paths, write_atomic
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
@@ -60,30 +60,36 @@ def missing(
     finished: pd.DataFrame,
     rerun: str | None = None,
     stale: Collection[str] = (),
-    since: datetime | None = None,
+    lane: CostLane | None = None,
 ) -> list[Job]:
     """The jobs that are left, in plan order: never run, cancelled, or asked for again.
 
     Args:
         trials: the plan.
-        finished: columns id, status, attempt and finished of what is stored.
+        finished: columns id, status and attempt of what is stored.
         rerun: ``failed``, ``stale``, ``all`` or None.
         stale: ids of stored trials whose code has changed since.
-        since: from when on a cost measurement counts, see ``ebmark.costlane``.
+        lane: says which attempts of the cost lane still compare; without it all do.
     """
     statuses = dict(zip(finished["id"], finished["status"], strict=True))
     attempts = {id: int(n) for id, n in zip(finished["id"], finished["attempt"], strict=True)}
-    early = set() if since is None else set(finished.loc[finished["finished"] < since, "id"])
 
     def wanted(trial: Trial) -> bool:
         before = statuses.get(trial.id)
         if before is None or before == "cancelled" or rerun == "all":
             return True
-        if trial.lane == "cost" and trial.id in early:
+        if trial.lane == "cost" and lane is not None and not lane.compares(trial.id, attempts[trial.id]):
             return True
         return (rerun == "failed" and before in FAILED) or (rerun == "stale" and trial.id in stale)
 
     return [Job(trial=t, attempt=attempts.get(t.id, 0) + 1) for t in trials if wanted(t)]
+
+
+def planned_lane(folder: Path, plan: Sequence[Trial], finished: pd.DataFrame) -> CostLane:
+    """The folder's cost lane once this plan is run: repeated whole if the plan has made it grow."""
+    stored = finished[finished["lane"] == "cost"]
+    attempts = {id: int(n) for id, n in zip(stored["id"], stored["attempt"], strict=True)}
+    return read_lane(folder).grown([trial.id for trial in plan if trial.lane == "cost"], attempts)
 
 
 def drive(
@@ -111,10 +117,11 @@ def drive(
     progress, interrupted = None, False
     with Store(folder) as store:
         before = done(folder)
-        since = cost_since(folder, plan, list(before["id"]))
-        jobs = missing(trials, before, "all" if only else rerun, stale or set(), since)
+        lane = planned_lane(folder, plan, before)
+        jobs = missing(trials, before, "all" if only else rerun, stale or set(), lane)
         store.write_spec(study.text)
-        write_plan(folder, plan, since)
+        write_lane(folder, lane)
+        write_atomic(folder / "plan.json", json.dumps(order).encode())
         if jobs:
             runner = make_runner()
             progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)

@@ -140,8 +140,9 @@ class Evaluator:
         if own is None:
             return
         z = estimate().as_value()
-        gap = replace(z, value=z.value - own.item(), lo=z.lo - own.item(), hi=z.hi - own.item())
-        yield {**where, "metric": "log_z_own", "source": "", **_numbers(Value(value=own.item()))}
+        se = math.hypot(z.se, 0 if math.isnan(own.se) else own.se)
+        gap = Value(value=z.value - own.value, se=se, trusted=z.trusted, reasons=z.reasons)
+        yield {**where, "metric": "log_z_own", "source": "", **_numbers(own)}
         yield {**where, "metric": "log_z_gap", "source": "", **_numbers(gap)}
 
     def _own_samples(self, state: State) -> Tensor | None:

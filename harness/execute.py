@@ -31,14 +31,17 @@ MODEL_BYTES = 1_000_000  # larger networks are not stored
 # What a trained number depends on; a change in any of these makes earlier results stale.
 SOURCES = (
     "api",
+    "chains",
     "evaluate",
     "execute",
     "floors",
     "flows",
     "log_z",
+    "meter",
     "modules",
     "noise",
     "ops",
+    "opponents",
     "optimisers",
     "quadrature",
     "rng",

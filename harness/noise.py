@@ -24,7 +24,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ebmark.api import Constants, Energy, Method, Rng, State, points
+from ebmark.api import Constants, Energy, Method, Rng, State, Value, learned, points
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian
 
@@ -151,9 +151,9 @@ class NoiseMethod(Method):
         c = estimate_log_z(energy, buffers, rng)
         return State(params={"energy": Constants(**{self.constant: c})}, buffers=buffers)
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor | None:
-        """The learned log-normaliser ``(...)``, None without one."""
-        return state.params["energy"].get_parameter(self.constant).detach() if self.constant else None
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value | None:
+        """The learned log-normaliser, None without one."""
+        return learned(state, self.constant) if self.constant else None
 
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
         """The log-normaliser at log Z(k), and the noise fitted to the data's law."""

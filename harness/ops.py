@@ -114,7 +114,7 @@ def gaussian_log_prob(x: Tensor, mean: Tensor, tril: Tensor) -> Tensor:
 
 
 def energy_and_neighbours(energy: Energy, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """E(x) ``(..., n)`` and E(y) ``(..., n, M)`` of ``x (..., n, d)`` and M points each, ``y (..., n, M, d)``.
+    """E(x) ``(..., n)`` and E(y) ``(..., n, M)`` of ``x (..., n, d)`` and neighbours y ``(..., n, M, d)``.
 
     All share one forward.
     """

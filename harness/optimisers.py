@@ -26,6 +26,8 @@ class NormalisedSGD(torch.optim.Optimizer):
         """One step; a gradient of exactly zero moves nothing."""
         for group in self.param_groups:
             moved = [p for p in group["params"] if p.grad is not None]
+            if not moved:
+                continue
             norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in moved]))
             for p in moved:
                 p.sub_(p.grad * (group["lr"] / norm.clamp(min=torch.finfo(norm.dtype).tiny)))

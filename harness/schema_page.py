@@ -16,7 +16,7 @@ A run writes one folder per study:
 |---|---|
 | `spec.toml` | the study as it was run |
 | `plan.json` | the ids of the study's trials, in plan order |
-| `cost_since.json` | where the study has grown: from when on a row of the cost lane counts |
+| `cost.json` | every cost trial ever planned, and the attempts that no longer compare since the study grew |
 | `trials/` | one row per trial: settings, status, costs |
 | `curve/` | what was measured along each trial |
 | `env/` | one row per environment: machine, versions, git commit |
@@ -24,8 +24,8 @@ A run writes one folder per study:
 | `models/<id>.safetensors` | fitted parameters, below 1 MB each |
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
-`reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`, without
-their models. Everything else in this folder is ignored by git. This page is generated:
+`reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`,
+without their models. Everything else in this folder is ignored by git. This page is generated:
 `python -m ebmark.schema_page > results/README.md`.
 
 ## Reading

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ebmark.costlane import OUTDATED, CostLane, read_lane
 from ebmark.errors import StoreError
 from ebmark.parts import DamagedPartError, part_paths, read_table, to_arrow, to_frame
 
@@ -61,7 +62,16 @@ def read(folder: Path) -> Tables:
     # Trials first: the curve of every row seen is then on disk.
     loaded = {table: load(folder, table) for table in reversed(PARTED)}
     frames = {table: to_frame(data) for table, data in kept(loaded).items()}
+    _doubt_outdated(frames["trials"], read_lane(folder))
     return Tables(folder=folder, warnings=warnings(loaded), **frames)
+
+
+def _doubt_outdated(trials: pd.DataFrame, lane: CostLane) -> None:
+    """A cost measurement that no longer compares is one not to be trusted."""
+    pairs = zip(trials["id"], trials["attempt"], strict=True)
+    outdated = pd.Series([not lane.compares(id, attempt) for id, attempt in pairs], trials.index, dtype=bool)
+    trials.loc[outdated, "trusted"] = False
+    trials.loc[outdated, "distrust"] = OUTDATED
 
 
 def read_samples(folder: Path, id: str) -> pd.DataFrame:
@@ -81,15 +91,15 @@ def read_model(folder: Path, id: str) -> bytes | None:
 
 
 def done(folder: Path) -> pd.DataFrame:
-    """Columns id, status, attempt and finished, one row per trial; empty before anything is written.
+    """Columns id, lane, status and attempt, one row per trial; empty where nothing has been written yet.
 
     Reads little and so does not see damage in other columns; a compaction does, and sets that part aside.
     """
-    columns = ["id", "status", "attempt", "finished"]
+    columns = ["id", "lane", "status", "attempt"]
     if not folder.exists():
         return to_frame(to_arrow("trials", []).select(columns))
     must_be_results(folder)
-    return to_frame(_newest(load(folder, "trials", columns).data).select(columns))
+    return to_frame(_newest(load(folder, "trials", [*columns, "finished"]).data).select(columns))
 
 
 def latest(results: Path) -> Path:

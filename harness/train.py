@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng,
 from ebmark.optimisers import OPTIMISERS
 from ebmark.trial import Budget, Optimiser
 
+LR = 2e-3  # of a player that declares none
 BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do not dominate a cheap step
 
 
@@ -74,7 +76,7 @@ class Training:
 
     Attributes:
         meter: passes and seconds; ``first_call`` holds the first step's seconds, which are in no phase.
-        step_times: seconds of each later step without making its batch.
+        step_times: seconds of each later step without making its batch, by the players that it moved.
         logs: sums of the diagnostics since ``flush_logs``.
     """
 
@@ -97,7 +99,7 @@ class Training:
         self.steps = 0
         self.per_point = method.passes(data.shape[-1])
         self.first_call = 0.0
-        self.step_times: list[float] = []
+        self.step_times: defaultdict[frozenset[str], list[float]] = defaultdict(list)
         self._logs: dict[str, tuple[Tensor, int]] = {}
 
     @property
@@ -132,12 +134,13 @@ class Training:
         self._descend(step)
         self.state = step.state
         self.steps += 1
-        self._log({"loss": sum(step.losses.values()), **step.logs})
+        losses = {"loss" if who == "energy" else f"loss_{who}": loss for who, loss in step.losses.items()}
+        self._log({**losses, **step.logs})
         if self.steps == 1:
             self.first_call = self.meter.training_seconds
             self.meter.restart_clock()
         else:
-            self.step_times.append(self.meter.training_seconds - before)
+            self.step_times[frozenset(step.losses)].append(self.meter.training_seconds - before)
 
     def _descend(self, step: Step) -> None:
         for name, loss in step.losses.items():
@@ -166,12 +169,20 @@ class Training:
         return means
 
     def step_seconds(self) -> tuple[float, float]:
-        """Median and interquartile range of the seconds per step without the first calls; NaN before any."""
-        timed = self.step_times[2:] or self.step_times
-        if len(timed) < 2:
-            return (timed[0] if timed else math.nan), math.nan
-        low, median, high = statistics.quantiles(timed, n=4)
-        return median, high - low
+        """Median and interquartile range of the seconds per step without the first calls; NaN before any.
+
+        Where players rest, steps differ by more than noise: each kind of step counts with its share.
+        """
+        total = sum(map(len, self.step_times.values()))
+        if total < 2:
+            return next((times[0] for times in self.step_times.values()), math.nan), math.nan
+        median = spread = 0.0
+        for times in self.step_times.values():
+            timed = times[2:] or times
+            low, middle, high = statistics.quantiles(timed, n=4) if len(timed) > 1 else 3 * timed
+            median += len(times) / total * middle
+            spread += len(times) / total * (high - low)
+        return median, spread
 
     def check_parameters(self) -> None:
         """Raises ``DivergedError`` if a parameter is not finite."""
@@ -198,7 +209,9 @@ def _players(method: Method, module: nn.Module, state: State, settings: Optimise
         own = [*state.params[name].parameters()] if name in state.params else []
         parameters = tuple([*module.parameters(), *own] if name == "energy" else own)
         declared = method.players.get(name, {})
-        lr = settings.lr if settings.lr is not None else declared.get("lr", 2e-3)
+        lr = declared.get("lr", LR)
+        if settings.lr is not None:  # the energy's; an opponent keeps its declared ratio to it
+            lr = lr / method.players.get("energy", {}).get("lr", LR) * settings.lr
         betas = (declared.get("beta1", settings.beta1), declared.get("beta2", settings.beta2))
         optimiser = OPTIMISERS[settings.name](parameters, lr, betas)
         players[name] = Player(parameters=parameters, optimiser=optimiser, lr=lr)

@@ -47,7 +47,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimiser:
-    """The optimiser of every player; ``lr`` None takes the method's own rate.
+    """The optimiser of every player; ``lr`` is the energy's, None takes the method's own rate.
 
     Only adam has the decays ``beta1`` and ``beta2``.
     """

@@ -17,9 +17,11 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
+from ebmark.api import Energy, Method, Passes, Rng, State, Step, Value, mean_value, method
 from ebmark.errors import SpecError
 from ebmark.flows import Density, GaussianDensity, check_flow, coupling_flow, flow_sample, generate
+
+BOUND_POINTS = 10_000  # samples behind the bound of log Z
 
 # Longer than most methods: a second player with its generator and its closed forms.
 
@@ -66,12 +68,12 @@ class AdversarialLikelihood(Method):
         """7 F: data and samples, and the gradient at the samples that the flow needs."""
         return Passes(forward=2, input_gradient=1, backward=4)
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor:
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:
         """The lower bound E_q[-E] + H(q) of log Z."""
         with torch.no_grad():
             flow = cast(Density, state.params["flow"])
-            y, log_q = flow.draw(rng.normal((10_000, flow.dim)))
-            return -(energy(y) + log_q).mean(-1)
+            y, log_q = flow.draw(rng.normal((BOUND_POINTS, flow.dim)))
+            return mean_value(-energy(y) - log_q)
 
     def generate(self, energy: Energy, state: State, n: int, rng: Rng) -> Tensor:
         """Samples of the flow ``(n, d)``."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ebmark.api import Energy, Rng, State, Step, method
-from ebmark.samplers import Contrastive
+from ebmark.chains import Contrastive
 
 
 @method("cd", year=2002)

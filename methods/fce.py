@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, method
+from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, learned, method
 from ebmark.errors import SpecError
 from ebmark.flows import (
     Density,
@@ -39,6 +39,9 @@ from ebmark.flows import (
 @method("fce", year=2020)
 class FlowContrastiveEstimation(Method):
     """Flow contrastive estimation; the running accuracy of the classifier decides who moves.
+
+    Where the flow cannot bring the accuracy below ``high`` the energy rarely moves: ``moved_energy`` is the
+    share of steps in which it does. Runs side by side share the accuracy, and with it the schedule.
 
     Attributes:
         flow: couplings of the flow: spline or affine.
@@ -85,6 +88,7 @@ class FlowContrastiveEstimation(Method):
         if move_flow:
             losses["flow"] = V
         logs = {"accuracy": accuracy, "overlap": (-h_x).sigmoid().mean(-1).detach(), "c": c[..., 0].detach()}
+        logs["moved_energy"] = torch.full_like(accuracy, move_energy)
         return Step(
             losses=losses, state=state.update(accuracy=0.9 * running + 0.1 * accuracy.mean()), logs=logs
         )
@@ -93,9 +97,9 @@ class FlowContrastiveEstimation(Method):
         """7 F: data and samples, and the gradient at the samples that the flow needs."""
         return Passes(forward=2, input_gradient=1, backward=4)
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor:
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:
         """The learned c."""
-        return state.params["energy"].get_parameter("c").detach()
+        return learned(state, "c")
 
     def generate(self, energy: Energy, state: State, n: int, rng: Rng) -> Tensor:
         """Samples of the flow ``(n, d)``."""

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Energy, Rng, State, Step, method
+from ebmark.chains import Contrastive
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_sample
-from ebmark.samplers import Contrastive
 
 # Longer than most methods: it keeps a buffer, whose closed forms a test needs.
 

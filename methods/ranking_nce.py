@@ -10,12 +10,14 @@ statistical efficiency, EMNLP 2018, https://arxiv.org/abs/1809.01812
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from ebmark.api import Energy, Passes, Rng, State, Step, method
 from ebmark.errors import SpecError
-from ebmark.noise import NoiseMethod, log_prob, sample
+from ebmark.noise import NoiseMethod, contrast, log_prob, sample
 
 
 @method("ranking_nce", year=2018)
@@ -38,15 +40,20 @@ class RankingNoiseContrastiveEstimation(NoiseMethod):
             raise SpecError(f"ranking_nce.K: {self.K} given; allowed: at least 1")
 
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
-        """J(θ) ``(...)``; its accuracy is the share of noise points that rank below their datum."""
+        """J(θ) ``(...)``; its accuracy is the share of noise points that rank below their datum.
+
+        The overlap takes log Z from the noise points of the batch.
+        """
         n, q = x.shape[-2], state.buffers
         y = sample(energy, (*x.shape[:-2], n * self.K), q, rng)
         xy = torch.cat([x, y], -2)
         log_r = -energy(xy) - log_prob(xy, q)
         r_x, r_y = log_r[..., :n, None], log_r[..., n:].reshape(*x.shape[:-1], self.K)
         loss = (torch.cat([r_x, r_y], -1).logsumexp(-1) - r_x.squeeze(-1)).mean(-1)
-        accuracy = (r_x > r_y).to(x.dtype).mean((-2, -1))
-        return Step(losses={"energy": loss}, state=state, logs={"accuracy": accuracy})
+        seen = log_r.detach()
+        log_Z = seen[..., n:].logsumexp(-1, keepdim=True) - math.log(n * self.K)
+        logs = contrast(seen - log_Z, n) | {"accuracy": (r_x > r_y).to(x.dtype).mean((-2, -1))}
+        return Step(losses={"energy": loss}, state=state, logs=logs)
 
     def passes(self, d: int) -> Passes:
         """3 (1 + K) F."""

@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, auto, method
+from ebmark.chains import first_root
 from ebmark.errors import SpecError
-from ebmark.samplers import first_root, langevin
+from ebmark.samplers import langevin
 
 H = 0.1  # Langevin's step in units of s²
 

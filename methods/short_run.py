@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, auto, method
+from ebmark.chains import first_root
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_sample
-from ebmark.samplers import Chain, first_root, langevin
+from ebmark.samplers import Chain, langevin
 
 
 @method("short_run", year=2019)

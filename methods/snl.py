@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from ebmark.api import Energy, Passes, Rng, State, Step, method
+from ebmark.api import Energy, Passes, Rng, State, Step, Value, method
 from ebmark.errors import SpecError
 from ebmark.noise import NoiseMethod, estimate_log_z, log_prob, sample
 from ebmark.ops import effective_share
@@ -67,10 +67,14 @@ class SelfNormalisedLikelihood(NoiseMethod):
         """3 (1 + M) F."""
         return Passes(forward=1 + self.M, backward=2 * (1 + self.M))
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor:
-        """b, or without it an estimate from fresh noise, ``(...)``."""
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:
+        """b, or without it an estimate from fresh noise."""
         learned = super().log_z(energy, state, rng)
-        return estimate_log_z(energy, state.buffers, rng) if learned is None else learned
+        return learned or Value(value=estimate_log_z(energy, state.buffers, rng).item())
+
+    def gaussian_precision(self, v: float) -> float:
+        """1/v with b; without it the bias at finite M is not known."""
+        return 1 / v if self.learn_b else math.nan
 
     @classmethod
     def examples(cls, v: float) -> tuple[SelfNormalisedLikelihood, ...]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, method
+from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, learned, method
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
@@ -71,13 +71,14 @@ class TelescopingRatios(Method):
         return E[..., :-1, :, :].diagonal(dim1=-3, dim2=-1), E[..., 1:, :, :].diagonal(dim1=-3, dim2=-1)
 
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
-        """J(θ, c) ``(...)``."""
+        """J(θ, c) ``(...)``; accuracy and overlap are the means over the bridges."""
         c = state.params["energy"].get_parameter("c")[..., None, :]
         near, far = self._bridges(energy, x, state, rng)
         r_near, r_far = -near - c, -far - c
         loss = (softplus(-r_near) + softplus(r_far)).mean((-2, -1))
         right = 0.5 * ((r_near > 0).to(loss) + (r_far < 0).to(loss)).mean((-2, -1))
-        return Step(losses={"energy": loss}, state=state, logs={"accuracy": right})
+        logs = {"accuracy": right, "overlap": (-r_near.detach()).sigmoid().mean((-2, -1))}
+        return Step(losses={"energy": loss}, state=state, logs=logs)
 
     def passes(self, d: int) -> Passes:
         """3 (m + 1) F."""
@@ -87,9 +88,9 @@ class TelescopingRatios(Method):
         """E = -log q - Σ_j (r_j + c_j), for which log Z = Σ c_j."""
         return Energy(Telescope(energy.module, state.buffers["mean"], state.buffers["tril"]), energy.meter)
 
-    def log_z(self, energy: Energy, state: State, rng: Rng) -> Tensor:
+    def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:
         """Σ c_j."""
-        return state.params["energy"].get_parameter("c").detach().sum(-1)
+        return learned(state, "c")
 
     def gaussian_precision(self, v: float) -> tuple[float, ...]:
         """1/v_j - 1/v_{j+1} with v_j = (1 - a_j²) v + a_j² scale² v."""

@@ -11,19 +11,21 @@ from torch import Tensor
 from ebmark.api import Energy, Rng
 from ebmark.errors import SpecError
 from ebmark.flows import (
-    Critic,
     Density,
-    GaussianCritic,
     GaussianDensity,
-    GaussianGenerator,
-    ResidualGenerator,
     check_flow,
     coupling_flow,
-    critic_value_and_trace,
     flow_log_prob,
     flow_sample,
     generate,
     radial_mean,
+)
+from ebmark.opponents import (
+    Critic,
+    GaussianCritic,
+    GaussianGenerator,
+    ResidualGenerator,
+    critic_value_and_trace,
 )
 
 

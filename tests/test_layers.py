@@ -18,15 +18,16 @@ LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
     "ebmark.studies ebmark.sources ebmark.marked",
     1: "ebmark.api ebmark.ops ebmark.samplers ebmark.log_z ebmark.smc ebmark.quadrature ebmark.floors "
-    "ebmark.modules ebmark.flows ebmark.noise ebmark.optimisers",
+    "ebmark.modules ebmark.flows ebmark.opponents ebmark.chains ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.evaluate ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan "
     "ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
-    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.lock ebmark.schema_page",
+    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock "
+    "ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.drive ebmark.predict ebmark.progress "
-    "ebmark.costlane ebmark.measured_page ebmark.__main__",
+    "ebmark.measured_page ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Energy, Rng, State
+from ebmark.chains import first_root
 from ebmark.errors import SpecError
-from ebmark.samplers import TARGET_ACCEPTANCE, Chain, adapt, first_root, hmc, langevin
+from ebmark.samplers import TARGET_ACCEPTANCE, Chain, adapt, hmc, langevin
 
 
 class Quadratic(nn.Module):

@@ -174,7 +174,7 @@ def test_age_is_the_attempt_then_the_time_and_not_the_order_of_writing(folder: P
     found = store.read(folder)
     assert found.trials[["attempt", "status"]].to_numpy().tolist() == [[2, "ok"]]
     assert found.curve["step"].tolist() == [0, 1, 2]
-    assert store.done(folder).to_numpy().tolist() == [["a", "ok", 2, pd.Timestamp(same.trial["finished"])]]
+    assert store.done(folder).to_numpy().tolist() == [["a", "quality", "ok", 2]]
 
 
 def test_done_reads_four_columns_and_nothing_from_an_absent_folder(folder: Path):
@@ -183,8 +183,8 @@ def test_done_reads_four_columns_and_nothing_from_an_absent_folder(folder: Path)
         assert store.done(folder).empty
         writer.append([record("a", 3, status="oom"), record("b")])
     found = store.done(folder)
-    assert list(found.columns) == ["id", "status", "attempt", "finished"]
-    assert found[["id", "status", "attempt"]].to_numpy().tolist() == [["a", "oom", 3], ["b", "ok", 1]]
+    assert list(found.columns) == ["id", "lane", "status", "attempt"]
+    assert found.to_numpy().tolist() == [["a", "quality", "oom", 3], ["b", "quality", "ok", 1]]
 
 
 # --- damage and versions ---------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ from typing import Any
 
 from ebmark import registry
 from ebmark.console import Console
-from ebmark.costlane import cost_since
-from ebmark.drive import FAILED, missing
+from ebmark.drive import FAILED, missing, planned_lane
 from ebmark.predict import Costs, Prediction, wall_seconds
 from ebmark.progress import duration
 from ebmark.store import done
@@ -38,8 +37,7 @@ def show(console: Console, study: Study, folder: Path) -> None:
     trials = study.trials()
     stored = done(folder)
     statuses = dict(zip(stored["id"], stored["status"], strict=True))
-    since = cost_since(folder, trials, list(stored["id"]))
-    left = {job.trial.id for job in missing(trials, stored, since=since)}
+    left = {job.trial.id for job in missing(trials, stored, lane=planned_lane(folder, trials, stored))}
     costs = Costs([folder] if len(stored) else [])
     predictions = {trial.id: costs.predict(trial) for trial in trials}
     rows = _cells(trials, statuses, left, predictions)

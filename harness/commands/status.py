@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 from ebmark.console import Console
-from ebmark.costlane import last_plan
+from ebmark.costlane import read_lane
 from ebmark.lock import is_locked
 from ebmark.store import done
 from ebmark.tables import must_be_results
@@ -17,7 +18,10 @@ def show(console: Console, folder: Path) -> None:
     must_be_results(folder)
     stored = done(folder)
     counts = dict(Counter(stored["status"]))
-    left = len(set(last_plan(folder)) - set(stored.loc[stored["status"] != "cancelled", "id"]))
+    planned, lane = folder / "plan.json", read_lane(folder)
+    ids = set(json.loads(planned.read_text())) if planned.exists() else set()
+    rows = stored[stored["status"] != "cancelled"]
+    left = len(ids - {id for id, n in zip(rows["id"], rows["attempt"], strict=True) if lane.compares(id, n)})
     running = is_locked(folder)
     for name, n in sorted(counts.items()):
         console.say(f"{name:<10} {n}")
