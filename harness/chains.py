@@ -71,7 +71,7 @@ class Contrastive(Method):
         return langevin(energy, y, k=self.k, h=h, rng=rng, adjust=adjust, test=self.h is None)
 
     def passes(self, d: int) -> Passes:
-        """ULA 2k + 6 F, MALA 2k + 8 F, HMC 2kL + 8 F; adapting ULA's step costs as much as MALA's test."""
+        """ULA 2k + 6 F (2k + 8 with an adapted h), MALA 2k + 8 F, HMC 2kL + 8 F."""
         gradients = self.k * (self.leapfrogs if self.sampler == "hmc" else 1)
         gradients += self.sampler != "ula" or self.h is None
         return Passes(forward=gradients + 2, input_gradient=gradients, backward=4)

@@ -65,7 +65,7 @@ class AdversarialLikelihood(Method):
         return Step(losses=losses, state=state.update(count=count + 1))
 
     def passes(self, d: int) -> Passes:
-        """7 F: data and samples, and the gradient at the samples that the flow needs."""
+        """7 F + flow (a sample): data, samples, and the gradient at the samples that the flow needs."""
         return Passes(forward=2, input_gradient=1, backward=4)
 
     def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:

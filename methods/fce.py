@@ -94,7 +94,7 @@ class FlowContrastiveEstimation(Method):
         )
 
     def passes(self, d: int) -> Passes:
-        """7 F: data and samples, and the gradient at the samples that the flow needs."""
+        """7 F + flow (a sample, a log-density): data, samples, and the gradient at the samples."""
         return Passes(forward=2, input_gradient=1, backward=4)
 
     def log_z(self, energy: Energy, state: State, rng: Rng) -> Value:

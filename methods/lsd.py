@@ -64,7 +64,7 @@ class LearnedSteinDiscrepancy(Method):
         return Step(losses=losses, state=state.update(count=count + 1))
 
     def passes(self, d: int) -> Passes:
-        """6 F where both move; 2 F in a step of the critic alone."""
+        """6 F + critic where both move, 2 F + critic where the critic moves alone."""
         return Passes(forward=1, input_gradient=1, backward=4)
 
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:

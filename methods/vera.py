@@ -93,7 +93,7 @@ class VERA(Method):
         return (w * error / σ2).sum(-2), spread, ess
 
     def passes(self, d: int) -> Passes:
-        """7 F, and 6 F for the penalty."""
+        """7 F + generator, 6 F more with the penalty."""
         more = 1 if self.penalty else 0
         return Passes(forward=2 + more, input_gradient=1 + more, backward=4 + 4 * more)
 
