@@ -19,7 +19,7 @@ from typing import Any, cast
 import pandas as pd
 
 from ebmark import registry
-from ebmark.api import Dataset, Method, Network
+from ebmark.api import Dataset, Method, Network, Passes
 from ebmark.errors import StoreError
 from ebmark.plan import plain_name
 from ebmark.store import read
@@ -60,6 +60,7 @@ class Costs:
         self.per_step: float = shipped["seconds_per_step"]
         self.evaluation: float = shipped["seconds_per_evaluation"]
         self.cells: Mapping[Any, float] = {}
+        self.work: Mapping[Any, float] = {}  # F per point and step: less than declared where players rest
         self.source = "the shipped table (uncalibrated: measured on another machine)"
         tables = {folder: table for folder in folders if (table := _trials(folder)) is not None}
         if tables:
@@ -70,6 +71,8 @@ class Costs:
         ok = trials[(trials["status"] == "ok") & (trials["steps"] > 1)]
         seconds = ok["step_seconds"].fillna(ok["wall"] / (ok["steps"] - 1))
         self.cells = seconds.groupby([ok[name] for name in _CELL]).median().to_dict()
+        work = ok["passes"] / ok["steps"] / ok["batch"]
+        self.work = work.groupby([ok[name] for name in _CELL]).median().to_dict()
         per_pass = (ok["wall"] / ok["passes"]).groupby(ok["network"]).median()
         self.per_pass |= {str(network): float(seconds) for network, seconds in per_pass.items()}
         self.per_step = 0.0
@@ -86,18 +89,18 @@ class Costs:
         if trial.lane == "cost":
             seconds = trial.budget.seconds or 0
             return Prediction(dim=dataset.dim, steps=math.nan, passes=math.nan, seconds=seconds)
-        per_point = method.passes(dataset.dim)
         network = plain_name(trial.network.name)
-        steps = planned_steps(trial.budget, per_point)
         cell = (registry.label(trial.method), registry.label(trial.dataset), dataset.dim, network)
+        work = self.work.get(cell, method.passes(dataset.dim).total)
+        steps = planned_steps(trial.budget, Passes(forward=work))
         each = self.cells.get(cell)
         if each is None:
             per_pass = self.per_pass.get(network, max(self.per_pass.values()))
-            each = trial.budget.batch * per_point.total * per_pass + self.per_step
+            each = trial.budget.batch * work * per_pass + self.per_step
         return Prediction(
             dim=dataset.dim,
             steps=steps,
-            passes=steps * trial.budget.batch * per_point.total,
+            passes=steps * trial.budget.batch * work,
             seconds=min(steps * each, trial.budget.seconds or math.inf) + self.evaluation,
         )
 
