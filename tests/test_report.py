@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ebmark import registry
 from ebmark.record import TABLES
 from ebmark.report import (
     cost_figures,
+    cost_sections,
     facts,
     frames,
     limits,
@@ -31,7 +31,7 @@ from ebmark.report.quality_figures import curves
 from ebmark.report.sample_figures import floors, lattices
 from ebmark.stats import scaling_exponent
 from tests import synthetic
-from tests.synthetic import SMALL, small
+from tests.synthetic import FEW, SMALL, small
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,64 @@ def test_time_comes_from_the_cost_lane_never_from_packed_trials(study):
     assert set(rows["dataset"]) == {"gaussian"}  # the only cells with a cost lane
     assert (rows["wall"] == 1.0).all()
     assert (rows["seconds_cost"] < 100).all()
+
+
+def test_time_is_the_measured_step_where_every_step_is_alike(study):
+    cost = study.cost[study.cost["trusted"] & (study.cost["status"] == "ok")]
+    measured = np.exp(np.log(cost["seconds"]).groupby([cost["label"], cost["dim"]], observed=True).mean())
+    rows = study.curve[study.curve["seconds_cost"].notna()]
+    steps = [measured[label, d] for label, d in zip(rows["label"], rows["dim"], strict=True)]
+    np.testing.assert_allclose(rows["seconds_cost"], rows["step"] * steps)
+    runs = targets.runs(study)
+    runs = runs[~runs["reached"] & runs["cost_seconds"].notna()]
+    steps = [measured[label, d] for label, d in zip(runs["label"], runs["dim"], strict=True)]
+    assert len(runs)
+    np.testing.assert_allclose(runs["cost_seconds"], runs["steps"] * steps)
+
+
+@pytest.mark.parametrize("mix", [0.5, 1.5])
+def test_time_of_a_method_that_rests_is_in_proportion_to_its_passes(mix):
+    """The same steps and the same cost lane, but in the quality lane the energy moves in another share."""
+    (lsd,) = (made for made in synthetic.EVERY if made.name == "lsd")
+    chosen = {"datasets": SMALL[:1], "cost_dims": (2, 8), "seeds": 3}
+    rows, runs = {}, {}
+    for share in (1, mix):
+        made = small(**chosen, methods=[replace(lsd, mix=share)])
+        loaded = frames.load(made, {"target": [{"metric": "fisher", "value": 1e-9}]}, "")
+        rows[share], runs[share] = loaded.curve, targets.runs(loaded)
+    assert rows[1]["seconds_cost"].max() > 0
+    np.testing.assert_allclose(rows[mix]["seconds_cost"], mix * rows[1]["seconds_cost"])
+    np.testing.assert_allclose(runs[mix]["cost_seconds"], mix * runs[1]["cost_seconds"])
+    for_time = target_tables.reached(targets.expected(runs[mix]), "seconds").caption
+    assert "proportional to the energy's passes" in for_time
+    assert "rests" not in target_tables.reached(targets.expected(runs[mix]), "passes").caption
+
+
+def test_timings_from_before_the_study_grew_are_shown_and_not_compared():
+    why = "measured before the study grew"
+    made = small(seeds=1, datasets=SMALL[:1], methods=FEW, cost_dims=(2, 4, 8, 16, 32, 64, 128))
+    cost = (made.trials["lane"] == "cost") & (made.trials["status"] == "ok")
+    stale = cost & ((made.trials["repeat"] < 2) | (made.trials["method"] == "dsm"))
+    wrong = {"trusted": made.trials["trusted"] & ~stale, "distrust": made.trials["distrust"].mask(stale, why)}
+    wrong["step_seconds"] = made.trials["step_seconds"].mask(stale, 1e3)
+    spoilt = frames.load(replace(made, trials=made.trials.assign(**wrong)), synthetic.TARGET, "")
+    without = frames.load(replace(made, trials=made.trials[~stale]), synthetic.TARGET, "")
+    for of in (
+        lambda study: study.curve["seconds_cost"],
+        lambda study: targets.runs(study)["cost_seconds"],
+        lambda study: tables.exponents(study.cost).tidy.query("quantity == 'seconds'"),
+        lambda study: tables.crossovers(study.cost).tidy.query("quantity == 'seconds'"),
+    ):
+        before, after = (of(study).reset_index(drop=True) for study in (without, spoilt))
+        assert len(before)
+        (pd.testing.assert_series_equal if before.ndim == 1 else pd.testing.assert_frame_equal)(before, after)
+    assert spoilt.curve.loc[spoilt.curve["label"] == "dsm", "seconds_cost"].isna().all()
+    assert shown(tables.exponents(spoilt.cost))["dsm", "one step"] == "–"
+    assert facts.untimed(spoilt.cost) == ["dsm"]
+    look = Look(spoilt.labels, spoilt.labels)
+    assert "No timing of dsm is trusted" in " ".join(cost_sections.cost(spoilt, look).text)
+    row = next(row for row in records(status_tables.distrust(spoilt).tidy) if row["why"] == why)
+    assert (row["untrusted"], row["of"]) == (stale.sum(), cost.sum())
 
 
 def test_no_claim_about_chains_names_the_noise_that_is_the_truth():
@@ -212,6 +270,28 @@ def test_no_diagnostic_is_a_metric_of_the_curve(all_methods):
     assert {"acceptance", "c", "ess", "z_own", "z_gap"} <= set(all_methods.logs["metric"])
 
 
+@pytest.mark.parametrize("written", ["log_fisher", "log_fisher[n=10]", "mine/metrics.py:log_fisher[n=10]"])
+def test_a_metric_of_the_study_is_no_diagnostic_whatever_its_name(written):
+    made = every(seeds=1)
+    extra = made.curve[made.curve["metric"] == "fisher"].assign(metric="log_fisher")
+    both = replace(made, curve=pd.concat([made.curve, extra], ignore_index=True))
+    loaded = frames.load(both, {"metrics": ["fisher", written]}, "")
+    assert len(frames.finals(loaded, "log_fisher")) == len(frames.finals(loaded, "fisher"))
+    assert "fisher" not in set(loaded.logs["metric"])
+    assert "acceptance" in set(loaded.logs["metric"])
+    without = frames.load(both, {"metrics": ["fisher"]}, "")
+    assert "log_fisher" not in set(without.curve["metric"])
+    assert "fisher" in set(without.logs["metric"])
+
+
+def test_the_losses_of_both_players_stand_side_by_side():
+    losses = {"loss": 0.7, "loss_flow": -0.7, "own": 3.0, "acceptance": 0.5}
+    made = every(seeds=1, methods=[replace(m, logs=losses) for m in synthetic.EVERY if m.name == "fce"])
+    grid = method_tables.diagnostics(frames.load(made, None, ""))
+    assert list(grid.head) == ["method", "acceptance", "loss", "loss of the flow", "own"]
+    assert "compares with no other" in grid.caption
+
+
 def test_own_generators_stand_beside_the_energy(all_methods):
     grid = method_tables.generators(all_methods)
     assert {row[0].text for row in grid.rows} == {"adversarial", "fce", "short_run", "vera"}
@@ -258,7 +338,7 @@ def test_the_work_of_opponents_is_shown_and_its_owner_is_not_compared_in_passes(
     assert [[cell.text for cell in row] for row in grid.rows] == [
         ["adversarial", "flow", "5", "10", "7"],
         ["fce", "flow", "7", "4", "7"],
-        ["lsd", "critic", "12", "30", "16"],
+        ["lsd", "critic", "12", "30", "8"],
         ["vera", "generator", "21", "2", "7"],
     ]
     assert set(all_methods.trials.loc[all_methods.trials["opposed"], "method"]) == {
@@ -271,6 +351,27 @@ def test_the_work_of_opponents_is_shown_and_its_owner_is_not_compared_in_passes(
     assert "fce" not in facts.reaching(cheap, targets.expected(cheap))
     texts = shown(target_tables.reached(targets.expected(cheap), "passes"))
     assert texts["fce", "gaussian, d = 2"].endswith("§")
+    finite = pd.concat([targets.expected(cheap).assign(dim=d, passes=d, seconds=d) for d in (2, 4, 8)])
+    growth = target_tables.growth(targets.exponents(finite)).tidy
+    assert set(growth.loc[growth["label"] == "fce", "quantity"]) == {"seconds"}
+    assert set(growth.loc[growth["label"] == "sm", "quantity"]) == {"passes", "seconds"}
+
+
+@pytest.mark.parametrize(("budget", "best"), [('{"steps":4000}', "lsd"), ('{"passes":1e6}', "sm")])
+def test_an_opponent_that_works_beyond_the_budget_is_not_called_best(budget, best):
+    made = every(seeds=3, methods=[m for m in synthetic.EVERY if m.name in ("lsd", "sm", "ssm")])
+    value = made.curve["value"].where(~made.curve["id"].str.contains("q-lsd"), made.curve["value"] / 1e3)
+    trials = made.trials.assign(budget=budget)
+    loaded = frames.load(replace(made, trials=trials, curve=made.curve.assign(value=value)), None, "")
+    grid = tables.quality(loaded, "fisher", per_dim=True, log=True)
+    column = "two_modes[m=3], d = 2"
+    assert [row[0].text for row in grid.rows if cell(grid, row[0].text, column).best] == [best]
+    (summary,) = (row for row in target_tables.summary(loaded, "fisher").rows if row[0].text == "lsd")
+    marked = cell(grid, "lsd", column)
+    if best == "sm":
+        assert marked.text.endswith("§")
+        assert not marked.tie
+    assert ("§" in marked.text, "§" in summary[-1].text, "§" in grid.caption) == 3 * (best == "sm",)
 
 
 @pytest.mark.parametrize("text", [None, "", "{}"])
@@ -296,10 +397,9 @@ def test_noise_is_the_truth_by_the_settings_of_any_method(all_methods):
     assert "(adversarial, ence, fce, nce, ranking_nce, snl and vera)" in "".join(limits.limits(all_methods))
 
 
-def test_every_shipped_method_has_one_family():
+def test_a_method_has_one_family_and_an_unknown_one_is_another():
     names = [name for methods in FAMILIES.values() for name in methods]
-    assert len(names) == len(set(names)) == 23
-    assert set(registry.names("method")) <= set(names)
+    assert len(names) == len(set(names))
     assert family("a plug-in of yours") == OTHER
 
 

@@ -111,6 +111,16 @@ def test_every_method_fits_on_the_page(quick, tmp_path):
         assert path.read_text(encoding="utf-8").split("\n", 1)[1].isascii(), path.name
 
 
+def test_a_method_that_nobody_knows_is_shown_like_any_other(quick, tmp_path):
+    yours = synthetic.Made(name="brand_new", passes=lambda d: 9, logs={"loss": 1.0, "mood": 0.5})
+    for methods in ((*FEW, yours), (*synthetic.EVERY, yours)):
+        chosen = {"datasets": SMALL[:1], "seeds": 3, "cost_dims": (2, 8), "repeats": 2}
+        page = Page(written(synthetic.study(**chosen, methods=methods), tmp_path))
+        for name in ("exponents", "target_passes", "quality_fisher", "diagnostics", "statuses"):
+            assert "brand_new" in set(pd.read_csv(tmp_path / "tables" / f"{name}.csv")["label"]), name
+    assert "other (brand_new)" in page.text
+
+
 def test_no_target_is_said(quick, tmp_path):
     assert "sets no target quality" in Page(written(small(datasets=SMALL[:1]), tmp_path, spec=None)).text
 

@@ -35,6 +35,8 @@ def cost(study: Study, look: Look) -> Section:
             "No timing of the cost lane is trusted: open marks, no exponents. `ebmark doctor` "
             "says what disturbs; on an idle machine `ebmark run SPEC --rerun all` measures again."
         )
+    elif doubtful := facts.untimed(cost):
+        text.append(f"No timing of {words.listed(doubtful)} is trusted: open marks, no exponents in time.")
     seen = f"{cost['dataset_label'].iloc[0]}, network {cost['network'].iloc[0]}"
     figure = Picture(
         name="step_cost",
@@ -87,7 +89,7 @@ def curves(study: Study, look: Look) -> Section:
             pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
     text = []
     if len(pictures) > 1:
-        text.append("Time is steps times the cost of a step measured alone, never the clock of packed runs.")
+        text.append(f"{targets.TIME} Never the clock of packed runs.")
     if untimed := sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique()):
         text.append(
             f"No trusted cost of a step for some cells of {words.listed(untimed)}: not shown in time."
@@ -109,7 +111,7 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
         caption="Expected cost: that of all runs over the number that reached the target. Read at the first "
         "checkpoint at or below it, so an upper bound. Marked ‡ or § in the table: not comparable. "
         "Crosses: too few seeds reached it. With fewer than 3 seeds: one open mark per run "
-        f"that did, and no claim.{look.key}",
+        f"that did, and no claim. {targets.TIME}{look.key}",
         draw=partial(quality_figures.target_cost, runs, expected, look),
     )
     grids = [

@@ -45,6 +45,12 @@ def growth(study: Study) -> str:
     return _sentence(f"{lead}one step takes {span} at d = {d} {where}{gap}{_steepest(cost, quantity)}")
 
 
+def untimed(cost: DataFrame) -> list[str]:
+    """Labels that were timed, but of which no timing may be compared."""
+    timed = cost[cost["seconds"].notna()].groupby("label", observed=True)["trusted"].any()
+    return [str(label) for label in timed.index[~timed]]
+
+
 def _same(centre: DataFrame, place: int) -> str:
     """The labels within 1 % of the value at ``place``, three by name at most."""
     near = [str(label) for label in centre.index[np.isclose(centre, centre.iloc[place], rtol=0.01)]]

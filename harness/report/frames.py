@@ -39,6 +39,7 @@ NAMING = [
     "oracle",
     "own_noise",
     "opposed",
+    "uncounted",
 ]
 TEXT = ["reason", "distrust", "network", "network_args", "optimiser", "method_args", "dataset_label", "code"]
 PRIMARY = ("", "smc")  # sources of what may be ranked: the energy, and the samples that all share one sampler
@@ -73,7 +74,8 @@ class Study:
         spec: the parsed study file, empty where there is none.
         trials: one row per trial, with ``label`` (ordered), ``without_k``, ``k``, ``oracle``, ``own_noise``
             (the method's noise is the truth, or its opponent starts there), ``chain`` (the method runs
-            Markov chains) and ``opposed`` (an opponent works beside the energy).
+            Markov chains), ``opposed`` (an opponent works beside the energy) and ``uncounted`` (it does so
+            beyond a budget that counts the energy's passes).
         curve: one row per checkpoint and metric of the energy, with the names of its trial and
             ``seconds_cost``. Nothing else may enter a comparison.
         generated: such rows for samples from elsewhere, such as a method's own generator.
@@ -119,13 +121,13 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     if tables.trials.empty:
         raise StoreError("report: the table of trials is empty; run a study first: ebmark run SPEC")
     trials = _trials(tables.trials)
-    step = _step_seconds(trials)
+    time = _pass_seconds(trials)
     joined = trials[["id", "attempt", *NAMING, *dict.fromkeys([*CELL[:1], *CELL[3:]])]]
-    rows = tables.curve.merge(joined.merge(step, on=CELL, how="left"), on=["id", "attempt"], how="inner")
+    rows = tables.curve.merge(joined.merge(time, on=CELL, how="left"), on=["id", "attempt"], how="inner")
     rows["trusted"] = _bool(rows["trusted"])
-    rows["seconds_cost"] = rows["step"] * rows["step_time"]
+    rows["seconds_cost"] = rows["passes"] * rows["pass_time"]
     rows["per_dim"] = rows["value"] / rows["dim"]
-    log = rows["metric"].astype(str).str.startswith(LOG)
+    log = rows["metric"].astype(str).str.startswith(LOG) & ~rows["metric"].isin(_metrics(spec or {}))
     primary = rows["source"].astype(object).fillna("").isin(PRIMARY)
     logs = rows[log]
     planned = trials[(trials["lane"] == "quality") & (trials["status"] != "skipped")]
@@ -133,7 +135,7 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     return Study(
         title=title,
         spec=spec or {},
-        trials=trials.merge(step, on=CELL, how="left"),
+        trials=trials.merge(time, on=CELL, how="left"),
         curve=rows[~log & primary],
         generated=rows[~log & ~primary],
         logs=logs.assign(metric=logs["metric"].astype(str).str.removeprefix(LOG)),
@@ -144,6 +146,11 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
         seeds=(int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0),
         orphans=len(tables.curve) - len(rows),
     )
+
+
+def _metrics(spec: Mapping[str, Any]) -> set[str]:
+    """Names of the study's metrics, without settings and file: no diagnostics, whatever they begin with."""
+    return {str(text).split("[")[0].rpartition(":")[-1].strip() for text in spec.get("metrics", [])}
 
 
 def _samples(tables: Tables) -> Callable[[str], DataFrame]:
@@ -180,16 +187,25 @@ def _trials(raw: DataFrame) -> DataFrame:
     chains = trials.loc[(trials["wall_sampling"] > 0) | (trials["transitions"] > 0), "label"].unique()
     trials["chain"] = trials["label"].isin(chains)
     trials["opposed"] = trials["label"].isin(trials.loc[trials["opponents"] != "", "label"].unique())
+    in_passes = trials["budget"].fillna("").astype(str).str.contains('"passes"')
+    trials["uncounted"] = trials["opposed"] & in_passes
     trials["oracle"] = trials["method"] == ORACLE
     trials["without_k"] = trials["label"].astype(str).map({label: without_k(label) for label in order})
     return trials.sort_values(["label", "dataset_label", "dim", "seed", "repeat", "id"], ignore_index=True)
 
 
-def _step_seconds(trials: DataFrame) -> DataFrame:
-    """Geometric mean of the trusted seconds per step of each cell, as ``step_time``."""
+def _pass_seconds(trials: DataFrame) -> DataFrame:
+    """Seconds per F of each cell, as ``pass_time``: from the trusted rows of the cost lane alone.
+
+    The geometric mean of the seconds per step, over the passes per step there. Per pass, since a run of the
+    quality lane has another mix of steps where a player rests in some.
+    """
     use = trials[(trials["lane"] == "cost") & (trials["status"] == "ok") & trials["trusted"]]
-    logs = use.assign(step_time=np.log(use["step_seconds"])).groupby(CELL)[["step_time"]].mean().reset_index()
-    return logs.assign(step_time=np.exp(logs["step_time"].to_numpy(float)))
+    groups = use.assign(log=np.log(use["step_seconds"])).groupby(CELL)
+    table = groups.agg(log=("log", "mean"), passes=("passes", "sum"), steps=("steps", "sum")).reset_index()
+    per_step = (table["passes"] / table["steps"]).to_numpy(float)
+    seconds = np.exp(table["log"].to_numpy(float))
+    return table[CELL].assign(pass_time=seconds / np.where(per_step > 0, per_step, np.nan))
 
 
 def _cost(trials: DataFrame) -> DataFrame:

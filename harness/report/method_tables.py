@@ -32,7 +32,10 @@ DIAGNOSTICS = {
     "c": ("c", ""),
     "ess": ("ess", "ess: effective share of the weighted points, 1 at best."),
     "projected_variance": ("projected variance", ""),
-    "loss": ("loss", ""),
+    "loss": (
+        "loss",
+        "A loss is on its method's own scale and compares with no other; of two players' neither need fall.",
+    ),
     "z_own": (
         "own log Z",
         "Own log Z is a learned constant or, for adversarial and vera, a bound: never a likelihood.",
@@ -42,6 +45,7 @@ DIAGNOSTICS = {
         "log Z − own is the error of a learned constant, and for adversarial and vera KL(q|p).",
     ),
 }
+OPPONENT = "loss_"  # begins the diagnostic that is an opponent's own loss
 KINDS = {
     "forward": "forwards",
     "input_gradient": "input gradients",
@@ -113,8 +117,7 @@ def diagnostics(study: Study) -> Grid:
         hi=("value", "max"),
         trusted=("trusted", "all"),
     )
-    names = [*DIAGNOSTICS, *sorted(set(rows["metric"]) - {*DIAGNOSTICS})]
-    names = [name for name in names if (rows["metric"] == name).any()]
+    names = sorted(set(rows["metric"]), key=_place)
     body = {
         (str(label), metric): _spread(part)
         for (label, metric), part in rows.groupby(["label", "metric"], observed=True)
@@ -127,10 +130,24 @@ def diagnostics(study: Study) -> Grid:
         caption="Median over seeds and data sets at the end of the runs that are ok; in parentheses the "
         "smallest and the largest of the medians per data set and dimension, which the CSV file has. [ ]†: "
         f"some are untrusted. None of these measures quality. {notes}".strip(),
-        head=["method", *(DIAGNOSTICS.get(name, (name,))[0] for name in names)],
+        head=["method", *(_diagnostic(name) for name in names)],
         rows=[cells(label, *(body.get((label, name), "–") for name in names)) for label in labels],
         tidy=tidy.reset_index(),
     )
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Sort key of the columns: the losses of opponents beside that of the energy, unknown ones last."""
+    order = [*DIAGNOSTICS]
+    known = "loss" if name.startswith(OPPONENT) else name
+    return order.index(known) if known in order else len(order), name
+
+
+def _diagnostic(name: str) -> str:
+    """The title of a column: ``loss_flow`` is the loss of an opponent called flow."""
+    if name.startswith(OPPONENT):
+        return f"loss of the {name.removeprefix(OPPONENT)}"
+    return DIAGNOSTICS.get(name, (name,))[0]
 
 
 def _spread(rows: DataFrame) -> str:

@@ -16,7 +16,7 @@ from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
 from ebmark.report.targets import GOAL
 
 MAX_SETS = 6  # panels for more data sets than these are too small to read; the tables hold all
-WORK = {"passes": "passes (F)", "seconds_cost": "steps × measured cost of a step"}
+WORK = {"passes": "passes (F)", "seconds_cost": "passes × measured seconds per pass"}
 COST = {"passes": "passes to the target (F)", "seconds": "time to the target"}
 
 

@@ -18,6 +18,7 @@ MARKS = (
     "Bold: smallest mean; ≈: cannot be told from it, by paired intervals over seeds that hold jointly with "
     "95 % and are wide for few seeds; *: a signed-rank test tells it from every other (6 seeds or more). "
 )
+NOT_COUNTED = " §: its budget is in passes, which leave out the work of its opponent: never called best."
 CELL = ["dataset_label", "dim"]
 ORDER = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
 
@@ -41,7 +42,8 @@ def exponents(cost: DataFrame) -> Grid:
     head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point"]
     caption = (
         "Exponent of d by least squares on the means per dimension, with Student's 95 % interval; "
-        "“local”: fewer than 6 sizes, no more than the slope over the measured range. No law is claimed."
+        "“local”: fewer than 6 sizes, no more than the slope over the measured range. No law is claimed. "
+        "–: nothing that may be compared."
     )
     return Grid(
         name="exponents",
@@ -122,7 +124,7 @@ def _quality_caption(study: Study) -> str:
         f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
         "[ ]†: untrusted, never ranked. Failed runs are counted in the cell and never enter a mean. "
         "‡: the method's noise is the truth on that data, or its opponent starts there. mle is an oracle, "
-        "not a contender."
+        f"not a contender.{NOT_COUNTED * bool(study.quality['uncounted'].any())}"
     )
 
 
@@ -143,7 +145,7 @@ def _tidy(final: DataFrame, value: str, trials: DataFrame) -> DataFrame:
     se = (values["sd"] / np.sqrt(values["n"])).where(values["n"] > 1, values["one"])
     counts = trials.groupby([*keys, "status"], observed=True).size().unstack(fill_value=0)
     other = [name for name in ORDER[1:] if name in counts]
-    flags = trials.groupby(keys, observed=True)[["own_noise", "oracle"]].any()
+    flags = trials.groupby(keys, observed=True)[["own_noise", "oracle", "uncounted"]].any()
     table = flags.join(values[["mean", "n", "trusted"]]).join(se.rename("se")).join(counts[other])
     return table.fillna({"n": 0, "trusted": False}).reset_index()
 
@@ -154,20 +156,23 @@ def _text(row: dict[str, Any]) -> str:
         return failed or "no value"
     text = words.plus_minus(row["mean"], row["se"])
     text = text if row["trusted"] else f"[{text}]†"
-    text += "‡" if row["own_noise"] else ""
+    text += "‡" * row["own_noise"] + "§" * row["uncounted"]
     return f"{text} ({failed})" if failed else text
 
 
 def _mark(
     grid: dict[tuple[str, str, int], Cell], part: DataFrame, trials: DataFrame, value: str, *, log: bool
 ) -> None:
-    """Bold and ties of one cell of the study, among the methods none of whose runs failed or is untrusted."""
+    """Bold and ties of one cell of the study, among the methods none of whose runs failed or is untrusted.
+
+    Left out too: the oracle, who starts at the truth (‡), and who spent more than the others (§).
+    """
     if part.empty:
         return
     dataset, d = part["dataset_label"].iloc[0], part["dim"].iloc[0]
     here = trials[(trials["dataset_label"] == dataset) & (trials["dim"] == d) & ~trials["oracle"]]
     bad = here.loc[here["status"] != "ok", "label"].unique()
-    rows = part[~part["label"].isin(bad) & ~part["oracle"] & ~part["own_noise"]]
+    rows = part[~part["label"].isin(bad) & ~part[["oracle", "own_noise", "uncounted"]].any(axis=1)]
     table = rows.assign(**{value: rows[value].where(rows["trusted"])}).pivot_table(
         index="label", columns="seed", values=value, observed=True, dropna=False
     )

@@ -12,6 +12,7 @@ from ebmark.report import targets, words
 from ebmark.report.cost_figures import by_label
 from ebmark.report.frames import Study, finals
 from ebmark.report.grid import Grid, cells, records
+from ebmark.report.tables import NOT_COUNTED
 from ebmark.report.targets import GOAL, QUANTITIES
 
 
@@ -27,13 +28,15 @@ def reached(expected: DataFrame, quantity: str) -> Grid:
     rows = [
         cells(label, *(body.get((label, *key), "not run") for key in columns)) for label, _ in by_label(known)
     ]
+    notes = {
+        "passes": " §: without the work of its opponent." * bool(known["opposed"].any()),
+        "seconds": f" {targets.TIME}",
+    }
     caption = (
         f"Expected cost in {QUANTITIES[quantity]} to reach {targets.listed(columns)}: the cost of all runs "
         "over the number that reached it (reached / runs in brackets). ∞: fewer than 3, or fewer than 60 %, "
         "did. With fewer than 3 runs no cost is stated. ‡: the method's noise is the truth on that data, or "
-        "its opponent starts there."
-        + " §: without the work of its opponent."
-        * bool(quantity == "passes" and known["opposed"].any())
+        f"its opponent starts there.{notes[quantity]}"
     )
     several = known.groupby("dataset_label")["goal"].nunique() > 1
     names = [f"{goal}: {dataset}" if several[dataset] else dataset for goal, dataset, _ in columns]
@@ -61,7 +64,10 @@ def growth(fits: DataFrame) -> Grid:
         tidy.append({**row, **vars(fit)})
         what = f"{row['dataset_label']}: {row['goal']}"
         rows.append(cells(str(row["label"]), what, QUANTITIES[row["quantity"]], words.exponent(fit)))
-    caption = "Growth of the expected cost to the target with d; only where it is finite at 3 sizes."
+    caption = (
+        "Growth of the expected cost to the target with d; only where it is finite at 3 sizes, and in passes "
+        "only without an opponent, whose work they leave out."
+    )
     head = ["method", "target", "cost in", "grows as"]
     return Grid(
         name="target_growth",
@@ -88,13 +94,14 @@ def summary(study: Study, metric: str) -> Grid:
         failed=("status", lambda status: int((status != "ok").sum())),
         untrusted=("value", lambda value: int(value.isna().sum())),
         iqm=("value", lambda value: float(stats.iqm(value.dropna().to_numpy()))),
+        uncounted=("uncounted", "any"),
     )
     tidy = tidy.reset_index()
     rows = [
         cells(
             str(row["label"]),
             *(str(row[n]) for n in ("runs", "failed", "untrusted")),
-            words.number(row["iqm"]),
+            words.number(row["iqm"]) + "§" * row["uncounted"],
         )
         for row in records(tidy)
     ]
@@ -102,7 +109,7 @@ def summary(study: Study, metric: str) -> Grid:
     caption = (
         f"Interquartile mean of {what} (data set and dimension) and their seeds: the middle half, a failed "
         "run counting as the worst, ∞ once more than a quarter failed. It mixes unlike data sets and has no "
-        "interval: a description, not a ranking."
+        f"interval: a description, not a ranking.{NOT_COUNTED * bool(tidy['uncounted'].any())}"
     )
     head = ["method", "runs", "failed", "untrusted", "interquartile mean"]
     return Grid(

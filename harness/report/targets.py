@@ -13,7 +13,11 @@ from ebmark import stats
 from ebmark.report import words
 from ebmark.report.frames import Study
 
-QUANTITIES = {"passes": "passes in F", "seconds": "steps × measured seconds per step"}
+QUANTITIES = {"passes": "passes in F", "seconds": "measured seconds"}
+TIME = (
+    "Time: passes × the seconds of a step measured alone, over its passes. Where a player rests in some "
+    "steps, their mix can differ from the measured one: time is taken as proportional to the energy's passes."
+)
 SURVIVED = [
     "ok",
     "timeout",
@@ -60,8 +64,8 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
     last = study.curve.groupby("id")[["passes", "seconds_cost"]].max()
     reached = trials["id"].isin(first.index)
     spent_passes = trials["passes"].fillna(trials["id"].map(last["passes"])).fillna(0.0)
-    steps_seconds = (trials["steps"] * trials["step_time"]).fillna(trials["id"].map(last["seconds_cost"]))
-    spent_seconds = steps_seconds.fillna(trials["step_time"] * 0)
+    known_seconds = (trials["passes"] * trials["pass_time"]).fillna(trials["id"].map(last["seconds_cost"]))
+    spent_seconds = known_seconds.fillna(trials["pass_time"] * 0)
     return trials.assign(
         goal=describe(target),
         reached=reached,
@@ -92,11 +96,15 @@ def expected(reaching: DataFrame) -> DataFrame:
 
 
 def exponents(table: DataFrame) -> DataFrame:
-    """Fitted growth with d of the expected costs: goal, data set, label, quantity and the ``fit``."""
+    """Fitted growth with d of the expected costs: goal, data set, label, quantity and the ``fit``.
+
+    None in passes for a method with an opponent, whose work they leave out.
+    """
     rows = [
         (*key, quantity, stats.scaling_exponent(part["dim"].to_numpy(float), part[quantity].to_numpy(float)))
         for key, part in table.groupby([*GOAL, "label"], observed=True)
         for quantity in QUANTITIES
+        if quantity != "passes" or not part["opposed"].any()
     ]
     fits = DataFrame(rows, columns=[*GOAL, "label", "quantity", "fit"])
     return fits[[fit.sizes >= 3 for fit in fits["fit"]]]
