@@ -10,12 +10,19 @@ from sklearn.datasets import load_digits
 from torch import Tensor, distributions
 
 from ebmark.api import Dataset, Rng
+from ebmark.datasets.banana import Banana
 from ebmark.datasets.bimodal_product import BimodalProduct
 from ebmark.datasets.digits import Digits
+from ebmark.datasets.funnel import Funnel
 from ebmark.datasets.gaussian import Gaussian
+from ebmark.datasets.gaussian_pairs import GaussianPairs
 from ebmark.datasets.ica import ICA
+from ebmark.datasets.many_well import ManyWell
 from ebmark.datasets.mixture import EightGaussians, Mixture, RoundMixture
 from ebmark.datasets.phi4 import Phi4
+from ebmark.datasets.random_flow import RandomFlow
+from ebmark.datasets.shell import Shell
+from ebmark.datasets.student import Student
 from ebmark.datasets.two_modes import TwoModes
 from ebmark.errors import SpecError
 
@@ -36,7 +43,13 @@ TWO_MODES = [TwoModes(dim=1, m=0.0), TwoModes(), TwoModes(m=5.0), TwoModes(dim=7
 CHAINS = [Phi4(dim=1), Phi4(dim=2), Phi4(), Phi4(dim=3, m2=1.0, lam=0.1), Phi4(dim=2, m2=-20.0, lam=0.05)]
 COMPONENTS = [ICA(dim=1), ICA(), ICA(dim=6)]
 BIMODALS = [BimodalProduct(dim=1, m=0.0, sd=2.0), BimodalProduct(), BimodalProduct(dim=5, m=1.5, sd=0.5)]
-TARGETS: list[Dataset] = [*GAUSSIANS, *MIXTURES, *TWO_MODES, *CHAINS, *COMPONENTS, *BIMODALS]
+PAIRS = [GaussianPairs(dim=2, mi=0.7), GaussianPairs(dim=8, mi=12.0)]
+WELLS = [ManyWell(dim=1), ManyWell(), ManyWell(dim=5)]
+SHELLS = [Shell(dim=1), Shell(), Shell(dim=2, radius=0.4, sd=1.0), Shell(dim=6)]
+BENT = [Banana(), Banana(dim=5, sd=1.5, bend=0.3), RandomFlow(), RandomFlow(dim=6, layers=2)]
+HEAVY = [Student(dim=1, df=12), Student(df=12), Student(dim=4, df=20), Funnel(dim=2, sd=0.6), Funnel(dim=5)]
+SERIES = [*PAIRS, *WELLS, *SHELLS, *BENT, *HEAVY]
+TARGETS: list[Dataset] = [*GAUSSIANS, *MIXTURES, *TWO_MODES, *CHAINS, *COMPONENTS, *BIMODALS, *SERIES]
 
 
 def stream(*key: object, dtype: torch.dtype = torch.float64) -> Rng:
@@ -67,7 +80,43 @@ def reference_chain(target: Phi4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return marginals / norm, second / norm, x
 
 
-def moments(target: Dataset) -> tuple[Tensor, Tensor]:
+def well_moment(k: int) -> float:
+    """E[t^k] in a well of many_well."""
+    return integrate.quad(lambda t: t**k * math.exp(-(t**4) + 6 * t**2 + t / 2 - 9.374541174), -4, 4)[0]
+
+
+def series_moments(target: Dataset) -> tuple[Tensor, Tensor] | None:
+    """The same of the targets of SERIES; None where they are unknown, or out of a sample's reach."""
+    d = target.dim
+    zero, second = torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
+    match target:
+        case GaussianPairs():
+            other = torch.arange(d) ^ 1
+            second[torch.arange(d), other] = math.sqrt(1 - math.exp(-4 * target.mi / d))
+            return zero, second
+        case ManyWell():
+            zero[0::2] = well_moment(1)
+            second = torch.outer(zero, zero) + second
+            second[range(0, d, 2), range(0, d, 2)] = well_moment(2)
+            return zero, second
+        case Shell():
+            r = np.linspace(0, target.radius + 14 * target.sd, 100_001)
+            w = r ** (d - 1) * np.exp(-(((r - target.radius) / target.sd) ** 2) / 2)
+            return zero, second * (w @ r**2 / w.sum() / d)
+        case Banana():
+            second[range(0, d, 2), range(0, d, 2)] = target.sd**2
+            second[range(1, d, 2), range(1, d, 2)] = 1 + 2 * target.bend**2 * target.sd**4
+            return zero, second
+        case Student():
+            return zero, second * target.df / (target.df - 2)
+        case Funnel(sd=0.6):
+            second *= math.exp(0.5 * target.sd**2)
+            second[0, 0] = target.sd**2
+            return zero, second
+    return None
+
+
+def moments(target: Dataset) -> tuple[Tensor, Tensor] | None:
     """The exact E[x] ``(d,)`` and E[x x'] ``(d, d)``."""
     d = target.dim
     eye = torch.eye(d, dtype=torch.float64)
@@ -87,7 +136,7 @@ def moments(target: Dataset) -> tuple[Tensor, Tensor]:
             return eye[0] * 0, math.pi**2 / 3 * torch.linalg.inv(precision)
         case BimodalProduct():
             return eye[0] * 0, (target.m**2 + target.sd**2) * eye
-    raise AssertionError(target)
+    return series_moments(target)
 
 
 def reference_density(target: Dataset) -> distributions.Distribution:
@@ -121,7 +170,7 @@ def test_score_is_the_gradient_of_the_log_density(target):
     torch.testing.assert_close(target.score(x), gradient, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=repr)
+@pytest.mark.parametrize("target", [t for t in TARGETS if moments(t) is not None], ids=repr)
 def test_samples_have_the_exact_moments(target):
     x = target.sample(40_000, stream("moments"))
     first, second = moments(target)
