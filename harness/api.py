@@ -305,6 +305,16 @@ class RealDataset(Dataset):
 
     exact = False
 
+    def content(self) -> Mapping[str, str]:
+        """Settings that a planned trial gets besides those given: ``sha256`` of the files behind the rows.
+
+        With them a trial's id names the rows themselves; where they lie (``path``, ``folder``) is not in it.
+
+        Raises:
+            EbmarkError: the files are missing, or not what they should be.
+        """
+        return {}
+
     def splits(self) -> Splits:
         """Train, validation and test rows (70/15/15)."""
         raise NotImplementedError(f"{type(self).__name__} has no splits")

@@ -46,7 +46,7 @@ def points(trial: Trial, dataset: Dataset, device: torch.device) -> Points:
     if isinstance(dataset, RealDataset):
         splits = dataset.splits()
         return Points(train=splits.train.to(device), test=splits.test.to(device))
-    key = (trial.dataset.name, trial.dataset.args, trial.seed)
+    key = (trial.dataset.name, trial.dataset.content, trial.seed)
     n = trial.n_train or max(10_000, 20 * dataset.dim)
     return Points(
         train=dataset.sample(n, Rng.of("train", *key, device=device)),
@@ -73,7 +73,7 @@ class Evaluator:
         self.improper = not registry.make(trial.network).normalisable
         self.device = data.test.device
         self._rng = Rng.of(
-            "evaluation", trial.dataset.name, trial.dataset.args, trial.seed, device=self.device
+            "evaluation", trial.dataset.name, trial.dataset.content, trial.seed, device=self.device
         )
         self._final: tuple[nn.Module, Callable[[], LogZ], Callable[[], LogZ]] | None = None
 

@@ -136,7 +136,7 @@ class _Run:
             return "skipped", declined
         data = points(trial, dataset, device)
         self.method = resolve(method, data.train)
-        key = (trial.dataset.name, trial.dataset.args, trial.seed)
+        key = (trial.dataset.name, trial.dataset.content, trial.seed)
         weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
         heads = method.heads(dataset.dim)
         self.module = network.build(data.train, weights, **({"heads": heads} if heads > 1 else {}))

@@ -1,4 +1,4 @@
-"""Python files named by the user, loaded as modules."""
+"""Files named by the user: Python, loaded as modules, and data by their suffix."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from types import ModuleType
 from ebmark.errors import EbmarkError, PluginError
 
 PREFIX = "ebmark_file_"  # begins the names of the modules made here
+DATA = (".npy", ".npz", ".csv", ".parquet")
 
 
 def is_file(name: str) -> bool:
     """Whether a plug-in's name is a file's."""
     return name.endswith(".py") or ".py:" in name
+
+
+def is_data(name: str) -> bool:
+    """Whether a data set's name is that of a file of numbers."""
+    return name.lower().endswith(DATA)
 
 
 def split(name: str) -> tuple[str, str]:

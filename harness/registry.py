@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ebmark import discovery
-from ebmark.api import Auto, Plugin
+from ebmark.api import Auto, Plugin, RealDataset
 from ebmark.discovery import claims, full_name, get
 from ebmark.errors import EbmarkError, PluginError, SpecError
-from ebmark.files import one_line
+from ebmark.files import is_data, one_line
 from ebmark.settings import AUTO, default, fill, short, written
 from ebmark.sources import code_hash
 from ebmark.trial import Ref, canonical
@@ -67,16 +67,20 @@ def ref(kind: str, name: str, /, **args: Any) -> Ref:
 
     Args:
         kind: method, dataset, metric or network.
-        name: of the plug-in, or its file's.
+        name: of the plug-in, or its file's; a file of numbers stands for the data set ``file`` of that path.
         args: some settings, the others stand at their defaults.
 
     Raises:
         SpecError: a setting that the plug-in does not have or does not accept.
         PluginError: the plug-in is unknown or broken.
     """
+    if kind == "dataset" and is_data(name):
+        name, args = "file", {**args, "path": name}
     cls = get(kind, name)
     settings = fill(f"{kind}s: {cls.name}", cls, args)
-    _construct(kind, cls, settings)
+    made = _construct(kind, cls, settings)
+    if isinstance(made, RealDataset):
+        settings |= made.content()
     for f in _fields(cls):
         if f.metadata.get("added") and settings[f.name] == written(default(f)):
             del settings[f.name]  # earlier results were stored before there was such a setting
@@ -95,11 +99,14 @@ def make(ref: Ref) -> Any:
 
 
 def label(ref: Ref) -> str:
-    """The name and the settings that differ from the defaults, ``cd[k=10]``; without a data set's ``dim``."""
+    """The name and the settings that differ from the defaults, ``cd[k=10]``.
+
+    Of a data set without ``dim``, and without the folder and the hash of its files.
+    """
     cls = get(ref.kind, ref.name)
     args = json.loads(ref.args)
     standard = {f.name: written(default(f)) for f in _fields(cls)}
-    hidden = {"dim"} if ref.kind == "dataset" else set()
+    hidden = {"dim", "folder", "sha256"} if ref.kind == "dataset" else set()
     shown = {name: args[name] for name, value in standard.items() if args.get(name, value) != value}
     settings = ",".join(f"{name}={short(value)}" for name, value in shown.items() if name not in hidden)
     return f"{cls.name}[{settings}]" if settings else cls.name
