@@ -16,6 +16,9 @@ from ebmark.registry import entries, get, label, make, names, ref, source_hash
 from ebmark.selector import grid, parse
 from ebmark.sources import code_hash
 
+# Data sets that cannot be named before their files are there: tests/test_real_data.py makes them.
+NEED_FILES = {"bsds300", "file", "gas", "hepmass", "miniboone", "mnist", "power"}
+
 TOY = '''
 """A toy.
 
@@ -116,7 +119,7 @@ def test_names_read_from_the_source_are_those_that_importing_finds(kind):
 
 @pytest.mark.parametrize("kind", discovery.KINDS)
 def test_every_built_in_is_made_from_its_own_name(kind):
-    for name in names(kind):
+    for name in sorted({*names(kind)} - NEED_FILES):
         plugin = make(ref(kind, name))
         assert plugin == get(kind, name)()
         assert label(ref(kind, name)) == name
