@@ -72,8 +72,9 @@ class Rings(Tabulated):
         r = x.norm(dim=-1)
         R, reach, log_p = self._rings(r)
         ratio = torch.special.i1e(reach) / torch.special.i0e(reach)
-        pull: Tensor = (log_p.softmax(-1) * ratio * R).sum(-1)
-        return ((pull - r) / self.sd**2 / r.clamp(min=1e-30))[..., None] * x
+        pull = (log_p.softmax(-1) * ratio * R).sum(-1)
+        push: Tensor = (pull - r) / self.sd**2 / r.clamp(min=1e-30)
+        return push[..., None] * x
 
     @property
     def entropy(self) -> float:
