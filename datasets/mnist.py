@@ -38,7 +38,7 @@ class Mnist(Published):
 
     dim = 784
     files = ("mnist/train-images-idx3-ubyte.gz", "mnist/t10k-images-idx3-ubyte.gz")
-    source = "both from https://storage.googleapis.com/cvdf-datasets/mnist/ into a folder mnist"
+    source = "both from https://storage.googleapis.com/cvdf-datasets/mnist/ into a folder mnist/"
     folder: str = ""
     sha256: str = ""
 

@@ -19,7 +19,7 @@ import numpy as np
 from ebmark.datasets.rows import Rows, check_hash, sha256
 from ebmark.errors import SpecError
 
-ARCHIVE = "data.tar.gz from https://zenodo.org/records/1161203, unpacked"
+ARCHIVE = "and unpack data.tar.gz from https://zenodo.org/records/1161203"
 SHARE = 0.1  # of the rows that is tested on, and of the rest that is held out for validation
 SEED = 42  # of the shuffle and the noise, by numpy's legacy generator
 
@@ -31,7 +31,7 @@ class Published(Rows):
 
     Class attributes:
         files: below the folder.
-        source: what to download.
+        source: what to do, after the word download.
     """
 
     files: ClassVar[tuple[str, ...]]
@@ -55,8 +55,12 @@ class Published(Rows):
         paths = tuple(Path(folder, file) for file in self.files)
         missing = ", ".join(str(path) for path in paths if not (folder and path.is_file()))
         if missing:
-            where = f"EBMARK_DATA or {self.name}.folder names the folder that holds {self.files[0]}"
-            raise SpecError(f"{self.name}.folder: {missing} missing; download {self.source}; {where}")
+            where = (
+                f"EBMARK_DATA or {self.name}.folder to the folder that holds {Path(self.files[0]).parent}/"
+            )
+            raise SpecError(
+                f"{self.name}.folder: {missing}: not found; download {self.source}, then set {where}"
+            )
         return paths
 
     def _content(self) -> str:

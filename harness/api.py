@@ -315,6 +315,13 @@ class RealDataset(Dataset):
         """
         return {}
 
+    def log_det(self, x: Tensor) -> Tensor | None:
+        """What preprocessing adds in nats at ``x (..., d)``: the log-density of the raw data is higher by it.
+
+        None where likelihoods are compared as they are, or nothing was done.
+        """
+        return None
+
     def splits(self) -> Splits:
         """Train, validation and test rows (70/15/15)."""
         raise NotImplementedError(f"{type(self).__name__} has no splits")

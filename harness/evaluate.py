@@ -115,6 +115,9 @@ class Evaluator:
             found.append(
                 {**where, "metric": "nll_gaussian", "source": "", **_numbers(gaussian_baseline(self.data))}
             )
+            if (log_det := self.dataset.log_det(self.data.test)) is not None:
+                scale = Value(value=log_det.mean().item())
+                found.append({**where, "metric": "log_det", "source": "", **_numbers(scale)})
         self._final = (energy.module, estimate, drawn) if final else None
         return found
 

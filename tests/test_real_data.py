@@ -209,7 +209,7 @@ def trial(ref) -> Trial:
         method=registry.ref("method", "dsm"),
         dataset=ref,
         network=registry.ref("network", "mlp"),
-        budget=Budget(steps=1),
+        budget=Budget(steps=8),
     )
 
 
@@ -271,7 +271,10 @@ def test_a_trial_on_own_data_knows_its_dimension_and_label(rows, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "data.csv", rows)
     (cell,) = plan(tmp_path, "data.csv").cells
-    row = execute(trial(cell.dataset), Place(env=describe())).trial
+    record = execute(trial(cell.dataset), Place(env=describe()))
+    row = record.trial
+    (scale,) = (point["value"] for point in record.curve if point["metric"] == "log_det")
+    assert scale == pytest.approx(-np.log(rows.std(0)).sum(), abs=0.5)
     assert (row["status"], row["dataset"], row["dim"]) == ("ok", "file", 3)
     assert row["dataset_label"] == "file[path=data.csv]"
 
@@ -361,7 +364,13 @@ def test_published_files_are_read_and_their_hash_is_reported(name, tmp_path, mon
 def test_missing_published_files_say_what_to_download(name, tmp_path, monkeypatch):
     monkeypatch.delenv("EBMARK_DATA", raising=False)
     first = registry.get("dataset", name).files[0]
-    facts = (f"{name}.folder: ", f"{first}", "missing; download ", "https://", "EBMARK_DATA or ")
+    facts = (
+        f"{name}.folder: ",
+        f"{first}",
+        ": not found; download ",
+        " https://",
+        f"set EBMARK_DATA or {name}.folder to ",
+    )
     fails(SpecError, *facts, run=lambda: registry.ref("dataset", name))
     fails(SpecError, str(tmp_path / first), run=lambda: registry.ref("dataset", name, folder=str(tmp_path)))
 
