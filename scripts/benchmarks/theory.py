@@ -1,4 +1,4 @@
-"""What theory says about methods and samplers, against what the code gives (4 minutes on one core)."""
+"""What theory says about methods and samplers, against what the code gives (5 minutes on one core)."""
 
 from __future__ import annotations
 
