@@ -43,6 +43,7 @@ SOURCES = (
     "ops",
     "opponents",
     "optimisers",
+    "pairs",
     "quadrature",
     "rng",
     "samplers",

@@ -23,14 +23,14 @@ NORMAL_QUANTILE = 1.96  # 97.5 %
 TwoSample = Callable[[Tensor, Tensor], float]
 
 
-def normalised_mean(terms: Tensor, log_z: Value) -> Value:
+def normalised_mean(terms: Tensor, log_z: Value, points: str = "test points") -> Value:
     """The mean of ``terms (n,)`` plus log Z, with the errors of both and the doubts about log Z.
 
     NaN and not trusted where a term is not finite. The interval is one of 95 %, if that of log Z is.
     """
     if bad := int((~torch.isfinite(terms)).sum()):
-        reason = f"not finite at {bad} of {len(terms)} test points"
-        return Value(value=math.nan, trusted=False, reasons="; ".join(filter(None, (log_z.reasons, reason))))
+        reason = f"not finite at {bad} of {len(terms)} {points}"
+        return Value(value=math.nan, trusted=False, reasons=joined(log_z.reasons, reason))
     mean, se = terms.mean().item(), terms.std().item() / math.sqrt(len(terms))
     value, half = mean + log_z.value, NORMAL_QUANTILE * se
     return Value(
@@ -56,17 +56,39 @@ def floor(at: Evaluation, metric: Metric, n: int, distance: TwoSample) -> tuple[
     return at.floors[key]
 
 
-def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
-    """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
+def usable_samples(at: Evaluation) -> tuple[Tensor | None, str]:
+    """At most 2000 model samples, and the doubts about them; None, and why, where there are none.
 
     The trust of the sampler's samples is that of log Z, which comes from the same sampler above d = 3; a
-    generator's own samples are what they are. Where there is no sample the value is NaN.
+    generator's own samples are what they are.
     """
     samples, reasons = at.samples(), at.log_z().reasons if at.source == "smc" else ""
     if samples is None:
-        reasons = reasons or "the sampler met an energy that is not finite"
-        return Value(value=math.nan, source=at.source, trusted=False, reasons=reasons)
-    a, b = samples[:MOST], at.test[:MOST]
+        return None, reasons or "the sampler met an energy that is not finite"
+    if bad := int((~samples.isfinite().all(-1)).sum()):
+        return None, joined(reasons, f"{bad} of {len(samples)} samples are not finite")
+    return samples[:MOST], reasons
+
+
+def no_value(at: Evaluation, reasons: str) -> Value:
+    """NaN, not trusted."""
+    return Value(value=math.nan, source=at.source, trusted=False, reasons=reasons)
+
+
+def joined(*reasons: str) -> str:
+    """The doubts that there are, as one text."""
+    return "; ".join(filter(None, reasons))
+
+
+def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
+    """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
+
+    Where there is no sample the value is NaN.
+    """
+    a, reasons = usable_samples(at)
+    if a is None:
+        return no_value(at, reasons)
+    b = at.test[:MOST]
     mean, sd = floor(at, metric, len(a), distance)
     return Value(
         value=distance(a, b),

@@ -15,9 +15,10 @@ from ebmark.floors import against_truth, block_jackknife, floor, normalised_mean
 from ebmark.log_z import log_z, smc
 from ebmark.metrics.fisher import FisherDivergence, fisher_divergence
 from ebmark.metrics.kl import KullbackLeibler
-from ebmark.metrics.mmd import MaximumMeanDiscrepancy, median_distance, mmd2, mmd2_error
+from ebmark.metrics.mmd import MaximumMeanDiscrepancy, mmd2, mmd2_error
 from ebmark.metrics.nll import NegativeLogLikelihood
 from ebmark.metrics.sliced_wasserstein import SlicedWasserstein, sliced_w2
+from ebmark.pairs import median_distance
 
 LOG_2PI = math.log(2 * math.pi)
 
