@@ -94,10 +94,14 @@ class RoundMixture(Dataset):
         """The log-density ``(...)`` of ``x (..., d)``."""
         return self._log_joint(x).logsumexp(-1)
 
+    def components(self, x: Tensor) -> Tensor:
+        """The posterior probability of each mode ``(..., K)``."""
+        return self._log_joint(x).softmax(-1)
+
     def score(self, x: Tensor) -> Tensor:
-        """(Σ_k r_k μ_k - x)/sd² ``(..., d)``, r the posterior weights of the modes."""
+        """(Σ_k r_k μ_k - x)/sd² ``(..., d)``, r the posterior probabilities of the modes."""
         means, _ = self._parts(x.dtype, x.device)
-        return (self._log_joint(x).softmax(-1) @ means - x) / self.sd**2
+        return (self.components(x) @ means - x) / self.sd**2
 
     @property
     def entropy(self) -> float | None:

@@ -70,10 +70,23 @@ class TwoModes(Dataset):
         log_norm = 0.5 * (self.dim - 1) * math.log(2 * math.pi)
         return _log_prob_along(t, self.m, self.weight) - 0.5 * across - log_norm
 
+    @property
+    def weights(self) -> Tensor:
+        """The weights ``(2,)`` of the modes at -m u and at m u in float64."""
+        return torch.tensor([self.weight, 1 - self.weight], dtype=torch.float64)
+
+    def _log_odds(self, x: Tensor) -> Tensor:
+        """The log-odds ``(...)`` that a point is of the mode at m u."""
+        return 2 * self.m * self._along(x) + math.log1p(-self.weight) - math.log(self.weight)
+
+    def components(self, x: Tensor) -> Tensor:
+        """The posterior probability of each mode ``(..., 2)``."""
+        odds = self._log_odds(x)
+        return torch.stack([torch.sigmoid(-odds), torch.sigmoid(odds)], -1)
+
     def score(self, x: Tensor) -> Tensor:
-        """-x + m (r₊ - r₋) u ``(..., d)``, r± the posterior weights of the modes."""
-        odds = 2 * self.m * self._along(x) + math.log1p(-self.weight) - math.log(self.weight)
-        return -x + (self.m / math.sqrt(self.dim)) * torch.tanh(0.5 * odds)[..., None]
+        """-x + m (r₊ - r₋) u ``(..., d)``, r± the posterior probabilities of the modes."""
+        return -x + (self.m / math.sqrt(self.dim)) * torch.tanh(0.5 * self._log_odds(x))[..., None]
 
     @property
     def entropy(self) -> float:

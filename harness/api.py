@@ -299,6 +299,15 @@ class Dataset(Plugin):
         """Differential entropy in nats, or None where it is not known."""
         return None
 
+    @property
+    def weights(self) -> Tensor | None:
+        """The weights ``(K,)`` of the target's known components in float64, or None where it has none."""
+        return None
+
+    def components(self, x: Tensor) -> Tensor:
+        """The posterior probability ``(..., K)`` of each component, given ``x (..., d)``."""
+        raise NotImplementedError(f"{type(self).__name__} has no known components")
+
 
 class RealDataset(Dataset):
     """Rows of a file; ``splits`` never depends on a trial's seed: every seed is tested on the same rows."""
