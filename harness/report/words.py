@@ -12,10 +12,20 @@ NAMES = {
     "fisher": "Fisher divergence",
     "kl": "KL divergence",
     "nll": "negative log-likelihood",
+    "log_density_mse": "squared error of the log-density",
+    "reverse_kl": "reverse KL divergence",
     "mmd": "MMD²",
     "sliced_wasserstein": "sliced Wasserstein distance",
+    "energy_distance": "energy distance",
+    "c2st": "classifier two-sample test (AUC)",
+    "coverage": "coverage",
+    "precision": "precision",
+    "mode_weights": "total variation of the mode weights",
+    "mode_smallest": "smallest mode weight over the true one",
+    "mode_largest": "largest mode weight over the true one",
+    "ksd": "KSD² of the samples from the model",
 }
-UNITS = {"kl": " (nats)", "nll": " (nats)"}
+UNITS = {"kl": " (nats)", "nll": " (nats)", "reverse_kl": " (nats)", "log_density_mse": " (nats²)"}
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
