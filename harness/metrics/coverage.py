@@ -69,7 +69,7 @@ def square_radii(x: Tensor) -> Tensor:
     radii = []
     for start, squares in chunks(x, x):
         squares.diagonal(start).fill_(math.inf)
-        radii.append(squares.kthvalue(NEIGHBOURS, dim=1).values)
+        radii.append(squares.topk(NEIGHBOURS, largest=False).values[:, -1])
     return torch.cat(radii)
 
 

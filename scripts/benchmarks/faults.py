@@ -2,9 +2,9 @@
 
 Every model is a mixture of round Gaussians, so that its density, its normaliser and its samples are exact and
 what is judged is the metric alone. The table gives value, floor and (value - floor)/sd, positive where the
-metric says "worse"; where a metric has no floor the excess is in its own standard errors. The last rows of
-a dimension are the truth's. The exit code is 1 if in some dimension fewer than four of the faults are seen by
-the sample metrics (20 minutes on one core).
+metric says "worse"; where a metric has no floor the excess is in its own standard errors. The seconds are of
+one processor; the first use of a metric takes its floor too. The last rows of a dimension are the truth's.
+The exit code is 1 if in some dimension the sample metrics miss more than one fault (10 minutes on one core).
 """
 
 from __future__ import annotations
@@ -143,11 +143,11 @@ def measured(d: int, n: int, fault: str, names: list[str], kept: Floors) -> Iter
     at = evaluation(d, n, fault, kept)
     for name in names:
         metric: Metric = registry.make(registry.ref("metric", name))
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = metric.measure(at)
         if found is None:
             continue
-        seconds, beyond = time.perf_counter() - begin, excess(metric, found)
+        seconds, beyond = time.process_time() - begin, excess(metric, found)
         floor = f"{found.floor_mean:10.4g} ± {found.floor_sd:8.2g}" if found.floor_sd >= 0 else f"{'-':>21}"
         print(
             f"{d:4} {n:6}  {fault:18} {name:18} {found.value:10.4g} ± {found.se:8.2g}  {floor} {beyond:8.3g}"
@@ -166,9 +166,10 @@ def dimension(d: int, names: list[str], faults: list[str]) -> bool:
         seen[fault] = [name for name, sees in measured(d, n, fault, names, kept) if sees]
     for fault, by in seen.items():
         print(f"d = {d:4}  {fault:18} seen by: {', '.join(by) or 'none'}")
-    found = sum(bool(set(seen[fault]) & {*MINIMAL}) for fault in faults if fault != NONE)
-    print(f"d = {d:4}  {found} of {len(faults) - (NONE in faults)} seen by sample metrics\n", flush=True)
-    return found >= len(FAULTS) - 1
+    real = [fault for fault in faults if fault != NONE]
+    found = sum(bool(set(seen[fault]) & {*MINIMAL}) for fault in real)
+    print(f"d = {d:4}  {found} of {len(real)} seen by sample metrics\n", flush=True)
+    return found >= len(real) - 1
 
 
 def main() -> int:
