@@ -233,7 +233,8 @@ class Method(Plugin):
         """Each player's mean gradient where the energy has precision k and the opponent stands at k0.
 
         The energy's is the derivative of its loss in k; an opponent's that of its own loss in k0, the only
-        parameter of the module that ``at_gaussian(mu, v, k0)`` supplies. Empty without an opponent.
+        parameter of the module that ``at_gaussian(mu, v, k0)`` supplies. Required of an opponent; without one
+        it may hold the energy's alone (chains held at k0).
         """
         return {}
 
