@@ -34,7 +34,15 @@ def record(
 ):
     """A record whose every number follows from its id, so that a reader can check it."""
     seed = sum(id.encode())
-    trial = {"id": id, "attempt": attempt, "status": status, "seed": seed, "dim": 2, "env": env}
+    trial = {
+        "id": id,
+        "lane": "quality",
+        "attempt": attempt,
+        "status": status,
+        "seed": seed,
+        "dim": 2,
+        "env": env,
+    }
     return Record(
         trial={**trial, "finished": START + timedelta(seconds=attempt), "wall": float("nan")},
         curve=tuple(
