@@ -38,7 +38,7 @@ class NoiseContrastiveEstimation(NoiseMethod):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.nu < 1:
-            raise SpecError(f"nce.nu: {self.nu} given; allowed: at least 1")
+            raise SpecError(f"{self.name}.nu: {self.nu} given; allowed: at least 1")
 
     @property
     def constant(self) -> str:
@@ -52,11 +52,14 @@ class NoiseContrastiveEstimation(NoiseMethod):
         y = sample(energy, (*x.shape[:-2], self.nu * n), q, rng)
         xy = torch.cat([x, y], -2)
         log_ratio = -energy(xy) - c[..., None] - log_prob(xy, q)
-        h = log_ratio - math.log(self.nu)
-        loss = softplus(-h[..., :n]).mean(-1) + self.nu * softplus(h[..., n:]).mean(-1)
-        return Step(
-            losses={"energy": loss}, state=state, logs={"c": c.detach(), **contrast(log_ratio.detach(), n)}
-        )
+        loss = self.criterion(log_ratio[..., :n], log_ratio[..., n:])
+        logs = {"c": c.detach(), **contrast(log_ratio.detach(), n)}
+        return Step(losses={"energy": loss}, state=state, logs=logs)
+
+    def criterion(self, data: Tensor, noise: Tensor) -> Tensor:
+        """J ``(...)`` from log p - log q at data ``(..., n)`` and at noise points ``(..., ν n)``."""
+        log_ν = math.log(self.nu)
+        return softplus(log_ν - data).mean(-1) + self.nu * softplus(noise - log_ν).mean(-1)
 
     def passes(self, d: int) -> Passes:
         """3 (1 + ν) F."""
