@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, RealDataset, Rng, State, Value
+from ebmark.floors import NORMAL_QUANTILE
 from ebmark.log_z import LogZ, log_z, smc
 from ebmark.ops import fit_gaussian, gaussian_log_prob
+from ebmark.quadrature import POINTS
 from ebmark.trial import Ref, Trial
 
 TEST_POINTS = 2000
@@ -85,10 +87,13 @@ class Evaluator:
         """
         energy = self.method.graded(Energy(self.network), state)
         spent: list[LogZ] = []
-        estimate = cache(lambda: self._spend(spent, log_z, energy))
-        # A quadrature gives no samples; where there is none, one sampler gives both.
+        own = cache(lambda: self._own_samples(state))
+        estimate = cache(lambda: self._spend(spent, log_z, energy, starts=self._starts(state, own)))
+        # A quadrature gives no samples, and needs no check of the sampler's log Z; elsewhere one gives both.
         drawn = cache(
-            lambda: estimate() if estimate().samples is not None else self._spend(spent, smc, energy)
+            lambda: (
+                estimate() if estimate().samples is not None else self._spend(spent, smc, energy, check=False)
+            )
         )
         at = Evaluation(
             energy=energy,
@@ -106,8 +111,8 @@ class Evaluator:
                 found += self._measured(where, metric, at, spent)
         if final or self._cheap:
             found += self._own_log_z(where, state, estimate)
-        if final and (own := self._own_samples(state)) is not None:
-            beside = replace(at, samples=lambda: own, source="own_generator")
+        if final and own() is not None:
+            beside = replace(at, samples=own, source="own_generator")
             for metric in self.metrics:
                 if "samples" in metric.needs:
                     found += self._measured(where, metric, beside, spent)
@@ -143,8 +148,15 @@ class Evaluator:
         if own is None:
             return
         z = estimate().as_value()
-        se = math.hypot(z.se, 0 if math.isnan(own.se) else own.se)
-        gap = Value(value=z.value - own.value, se=se, trusted=z.trusted, reasons=z.reasons)
+        known = 0 if math.isnan(own.se) else own.se
+        gap = Value(
+            value=z.value - own.value,
+            se=math.hypot(z.se, known),
+            lo=z.value - own.value - math.hypot(NORMAL_QUANTILE * known, z.value - z.lo),
+            hi=z.value - own.value + math.hypot(NORMAL_QUANTILE * known, z.hi - z.value),
+            trusted=z.trusted,
+            reasons=z.reasons,
+        )
         yield {**where, "metric": "log_z_own", "source": "", **_numbers(own)}
         yield {**where, "metric": "log_z_gap", "source": "", **_numbers(gap)}
 
@@ -157,9 +169,17 @@ class Evaluator:
     def _cheap(self) -> bool:
         return self.dataset.dim <= CHEAP_LOG_Z
 
-    def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy) -> LogZ:
+    def _starts(self, state: State, own: Callable[[], Tensor | None]) -> Tensor | None:
+        """Where the model may have mass that the data lack: the generator's samples and the kept chains."""
+        if self.dataset.dim in POINTS:
+            return None
+        like = self.data.test.shape[1:]
+        known = [x for x in (own(), state.buffers.get("chains")) if x is not None and x.shape[1:] == like]
+        return torch.cat([x[:MODEL_SAMPLES] for x in known]) if known else None
+
+    def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy, **more: Any) -> LogZ:
         rng = self._rng.split("log_z")
-        made = how(energy, self.data.train, rng, samples=MODEL_SAMPLES, improper=self.improper)
+        made = how(energy, self.data.train, rng, samples=MODEL_SAMPLES, improper=self.improper, **more)
         spent.append(made)
         return made
 

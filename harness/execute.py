@@ -31,7 +31,9 @@ MODEL_BYTES = 1_000_000  # larger networks are not stored
 # What a trained number depends on; a change in any of these makes earlier results stale.
 SOURCES = (
     "api",
+    "base",
     "chains",
+    "estimate",
     "evaluate",
     "execute",
     "floors",
@@ -44,7 +46,9 @@ SOURCES = (
     "opponents",
     "optimisers",
     "pairs",
+    "probe",
     "quadrature",
+    "reverse",
     "rng",
     "samplers",
     "smc",

@@ -17,10 +17,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ebmark.api import Energy, Meter, Rng
-from ebmark.samplers import hmc
+from ebmark.api import Rng
+from ebmark.base import Path
+from ebmark.samplers import Chain, hmc
 
 PILOT = 256  # particles of the pilot
 RATIO = 0.9  # effective share of the particles after reweighting to the next temperature
@@ -30,85 +31,11 @@ ACCEPTANCE = 0.75
 # A trajectory is at most 2 spreads long, a little more than the quarter period π/2 after which a Gaussian has
 # forgotten its start; a longer one comes back. The step is h = ε²/2, here at the base's unit spread.
 LARGEST_STEP = 0.5 * (2 / LEAPFROGS) ** 2
-# Gradients per particle and temperature: one at the start, the moves, a forward (half of one) to reweight.
-GRADIENTS = 1 + MOVES * LEAPFROGS + 0.5
 
 
-class NotFinite(ArithmeticError):
-    """The energy is infinite or NaN at a particle."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Base:
-    """A Gaussian mixture: ``weights (k,)``, ``means (k, d)``, Cholesky factors and inverses ``(k, d, d)``.
-
-    It lives in whitened coordinates z: x = centre + scale z, ``centre (d,)``, triangular ``scale (d, d)``.
-    """
-
-    weights: Tensor
-    means: Tensor
-    trils: Tensor
-    inverses: Tensor
-    centre: Tensor
-    scale: Tensor
-
-    def to_data(self, z: Tensor) -> Tensor:
-        """The points x ``(..., d)`` at z ``(..., d)``."""
-        return self.centre + z @ self.scale.mT
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """The log-density log q(z) ``(...)``, with respect to z."""
-        k, d = self.means.shape
-        offset = (self.inverses @ self.means.unsqueeze(-1)).squeeze(-1)
-        y = (z @ self.inverses.reshape(k * d, d).mT).reshape(*z.shape[:-1], k, d) - offset
-        log_det = self.trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        log_norm = self.weights.log() - log_det - 0.5 * d * math.log(2 * math.pi)
-        return (log_norm - 0.5 * y.square().sum(-1)).logsumexp(-1)
-
-    def sample(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
-        """Points z ``(*shape, d)`` from q."""
-        last = len(self.weights) - 1
-        component = torch.searchsorted(self.weights.cumsum(0), rng.uniform(shape), right=True).clamp(max=last)
-        ξ = rng.normal((*shape, self.means.shape[-1]))
-        every = self.means + torch.einsum("kij,...j->...ki", self.trils, ξ)
-        return every.gather(-2, component[..., None, None].expand(*shape, 1, ξ.shape[-1])).squeeze(-2)
-
-
-class _Tempered(nn.Module):
-    """-log π_β(z) up to a constant."""
-
-    def __init__(self, energy: nn.Module, base: Base, beta: float) -> None:
-        super().__init__()
-        self.energy, self.base, self.beta = energy, base, beta
-
-    def forward(self, z: Tensor) -> Tensor:
-        E: Tensor = self.energy(self.base.to_data(z))
-        return self.beta * E - (1 - self.beta) * self.base.log_prob(z)
-
-
-class Path:
-    """The path from ``base`` to the model ``module``; its work is counted on ``meter``."""
-
-    def __init__(self, module: nn.Module, base: Base, meter: Meter) -> None:
-        self.base = base
-        self._energy = Energy(module, meter)
-        self._log_det = base.scale.diagonal().double().log().sum()
-
-    def at(self, beta: float) -> Energy:
-        """-log π_β as an energy of z, for a sampler."""
-        return Energy(_Tempered(self._energy.module, self.base, beta), self._energy.meter)
-
-    def log_ratio(self, z: Tensor) -> Tensor:
-        """Returns log p̃ - log q ``(...)`` at z in float64; under q the mean of its exponential is Z.
-
-        Raises:
-            NotFinite: the energy is infinite or NaN at one of the points.
-        """
-        with torch.no_grad():
-            E = self._energy(self.base.to_data(z)).double()
-            if bad := int((~torch.isfinite(E)).sum()):
-                raise NotFinite(f"the energy is not finite at {bad} of {E.numel()} particles")
-            return self._log_det - E - self.base.log_prob(z).double()
+def gradients(moves: int = MOVES) -> float:
+    """Per particle and temperature: one at the start, the moves, a forward (half of one) to reweight."""
+    return 1 + moves * LEAPFROGS + 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +58,20 @@ class Schedule:
         return Schedule(betas=betas, steps=tuple(self.steps[i] for i in keep), complete=False)
 
 
-def pilot(path: Path, rng: Rng, most: int) -> Schedule:
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """What the adaptive run found: a schedule, its last particles ``z (256, d)``, a first log Z."""
+
+    schedule: Schedule
+    z: Tensor
+    log_z: float
+
+
+def pilot(path: Path, rng: Rng, most: int) -> Pilot:
     """A schedule of at most ``most`` temperatures, found by one adaptive run."""
     z = path.base.sample((1, PILOT), rng)
     h, spread = torch.full((1,), LARGEST_STEP, dtype=z.dtype, device=z.device), z.var()
-    beta, complete = 0.0, True
+    beta, log_z, complete = 0.0, 0.0, True
     betas: list[float] = []
     steps: list[float] = []
     while beta < 1:
@@ -143,14 +79,17 @@ def pilot(path: Path, rng: Rng, most: int) -> Schedule:
         target = _next(ratio, beta)
         if len(betas) == most - 1 and target < 1:
             target, complete = 1.0, False
-        z = _take(z, systematic(((target - beta) * ratio).softmax(-1), PILOT, rng))
+        log_w = (target - beta) * ratio
+        log_z += log_w.logsumexp(-1).item() - math.log(PILOT)
+        z = take(z, systematic(log_w.softmax(-1), PILOT, rng))
         beta = target
         chain = hmc(path.at(beta), z, k=MOVES, leapfrogs=LEAPFROGS, h=h, rng=rng)
         z = chain.x
         h = torch.minimum(_tune(h, chain.acceptance), LARGEST_STEP * z.var() / spread)
         betas.append(beta)
         steps.append(h.item())
-    return Schedule(betas=tuple(betas), steps=tuple(steps), complete=complete)
+    schedule = Schedule(betas=tuple(betas), steps=tuple(steps), complete=complete)
+    return Pilot(schedule=schedule, z=z[0], log_z=log_z)
 
 
 def _next(ratio: Tensor, beta: float) -> float:
@@ -201,24 +140,34 @@ class Runs:
         return self.log_w.logsumexp(-1) - math.log(self.log_w.shape[-1])
 
 
-def run(path: Path, schedule: Schedule, rng: Rng) -> Runs:
-    """R = 8 runs of K = 128 particles side by side, resampled where the effective size falls below K/2."""
-    z = path.base.sample((RUNS, PARTICLES), rng)
-    log_w = torch.zeros(RUNS, PARTICLES, dtype=torch.float64, device=z.device)
+def run(path: Path, schedule: Schedule, rng: Rng, *, particles: int = PARTICLES, moves: int = MOVES) -> Runs:
+    """R = 8 runs of K particles side by side, resampled where the effective size falls below K/2."""
+    z = path.base.sample((RUNS, particles), rng)
+    log_w = torch.zeros(RUNS, particles, dtype=torch.float64, device=z.device)
     before, acceptance = 0.0, []
     for beta, step in zip(schedule.betas, schedule.steps, strict=True):
-        log_w = log_w + (beta - before) * path.log_ratio(z)
-        w = log_w.softmax(-1)
-        poor = (1 / w.square().sum(-1) < PARTICLES / 2)[:, None]
-        level = log_w.logsumexp(-1, keepdim=True) - math.log(PARTICLES)
-        z = torch.where(poor[..., None], _take(z, systematic(w, PARTICLES, rng)), z)
-        log_w = torch.where(poor, level, log_w)
-        # Steps of 1/2 to 1 times the pilot's keep the trajectory's length off the period of any direction.
-        h = step * (0.5 + 0.5 * rng.uniform((RUNS,)))
-        chain = hmc(path.at(beta), z, k=MOVES, leapfrogs=LEAPFROGS, h=h, rng=rng)
+        z, log_w = resample(z, log_w + (beta - before) * path.log_ratio(z), rng)
+        chain = move(path, beta, z, step, rng, moves)
         z, before = chain.x, beta
         acceptance.append(chain.acceptance.mean())
     return Runs(z=z, log_w=log_w, acceptance=torch.stack(acceptance))
+
+
+def move(path: Path, beta: float, z: Tensor, step: float, rng: Rng, moves: int) -> Chain:
+    """Transitions at an inverse temperature, with a step of its own for each of the runs ``z (R, K, d)``."""
+    # Steps of 1/2 to 1 times the pilot's keep the trajectory's length off the period of any direction.
+    h = step * (0.5 + 0.5 * rng.uniform(z.shape[:1]))
+    return hmc(path.at(beta), z, k=moves, leapfrogs=LEAPFROGS, h=h, rng=rng)
+
+
+def resample(z: Tensor, log_w: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
+    """Particles ``(R, K, d)`` and log weights ``(R, K)`` of the runs, equal again where they were uneven."""
+    K = log_w.shape[-1]
+    w = log_w.softmax(-1)
+    poor = (1 / w.square().sum(-1) < K / 2)[:, None]
+    level = log_w.logsumexp(-1, keepdim=True) - math.log(K)
+    z = torch.where(poor[..., None], take(z, systematic(w, K, rng)), z)
+    return z, torch.where(poor, level, log_w)
 
 
 def systematic(w: Tensor, m: int, rng: Rng) -> Tensor:
@@ -228,6 +177,6 @@ def systematic(w: Tensor, m: int, rng: Rng) -> Tensor:
     return torch.searchsorted(w.cumsum(-1), position, right=True).clamp(max=w.shape[-1] - 1)
 
 
-def _take(z: Tensor, index: Tensor) -> Tensor:
+def take(z: Tensor, index: Tensor) -> Tensor:
     """Rows ``index (..., m)`` of ``z (..., K, d)``."""
     return z.gather(-2, index.unsqueeze(-1).expand(*index.shape, z.shape[-1]))

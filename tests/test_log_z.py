@@ -7,83 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ebmark.api import Energy, Rng
-from ebmark.log_z import LogZ, fit_base, log_mean, log_z, smc
+from ebmark.api import Energy
+from ebmark.base import fit_base
+from ebmark.log_z import LogZ, log_z, smc
 from ebmark.quadrature import integrate
+from ebmark.reverse import log_mean
 from ebmark.smc import Schedule, systematic
-
-LOG_2PI = math.log(2 * math.pi)
-
-
-def stream(*key: object, dtype: torch.dtype = torch.float64) -> Rng:
-    return Rng.of("test_log_z", *key, dtype=dtype)
-
-
-class Target(nn.Module):
-    """An unnormalised density with exact log Z and exact samples."""
-
-    log_z: float
-
-    def sample(self, n: int, rng: Rng) -> Tensor:
-        raise NotImplementedError
-
-
-class Gaussian(Target):
-    """E = x'Px/2 with variances from 1 to ``condition`` along random axes."""
-
-    def __init__(self, d: int, condition: float = 100.0) -> None:
-        super().__init__()
-        axes = torch.linalg.qr(stream("axes", d).normal((d, d))).Q
-        variances = torch.logspace(0, math.log10(condition), d, dtype=torch.float64)
-        self.register_buffer("precision", axes @ torch.diag(1 / variances) @ axes.T)
-        self.root = axes @ torch.diag(variances.sqrt())
-        self.log_z = 0.5 * d * LOG_2PI + 0.5 * variances.log().sum().item()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 0.5 * ((x @ self.precision) * x).sum(-1)
-
-    def sample(self, n: int, rng: Rng) -> Tensor:
-        return rng.normal((n, len(self.root))) @ self.root.T
-
-
-class Ring(Target):
-    """Eight Gaussians on a circle in the first two coordinates, with weights 1 to 8, scaled by e^3."""
-
-    def __init__(self, d: int, radius: float = 3.0, sd: float = 0.5) -> None:
-        super().__init__()
-        angle = torch.arange(8, dtype=torch.float64) * math.pi / 4
-        means = torch.zeros(8, d, dtype=torch.float64)
-        means[:, 0], means[:, 1] = radius * angle.cos(), radius * angle.sin()
-        weights = torch.arange(1, 9, dtype=torch.float64) / 36
-        self.register_buffer("means", means)
-        self.register_buffer("weights", weights)
-        self.sd = sd
-        self.log_z = 3 + 0.5 * d * math.log(2 * math.pi * sd**2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        squares = (x.unsqueeze(-2) - self.means).square().sum(-1)
-        return -(self.weights.log() - squares / (2 * self.sd**2)).logsumexp(-1) - 3
-
-    def component(self, x: Tensor) -> Tensor:
-        return torch.cdist(x, self.means).argmin(-1)
-
-    def sample(self, n: int, rng: Rng) -> Tensor:
-        which = torch.searchsorted(self.weights.cumsum(0), rng.uniform((n,))).clamp(max=7)
-        return self.means[which] + self.sd * rng.normal((n, self.means.shape[-1]))
-
-
-class Formula(nn.Module):
-    """An energy without parameters."""
-
-    def __init__(self, formula: object) -> None:
-        super().__init__()
-        self.formula = formula
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.formula(x)
-
+from tests.densities import Formula, Gaussian, Ring, Target, stream
 
 # ---------------------------------------------------------------------------------------------- quadrature
 
@@ -164,7 +96,7 @@ def test_each_run_is_unbiased() -> None:
     """Over 64 results the mean of Z/Z_true is 1 within four standard errors; claimed errors are real."""
     target = Ring(2)
     data = target.sample(500, stream("data"))
-    found = [smc(Energy(target), data, stream("unbiased", i), samples=1) for i in range(64)]
+    found = [smc(Energy(target), data, stream("unbiased", i), samples=1, check=False) for i in range(64)]
     ratio = torch.tensor([math.exp(one.value - target.log_z) for one in found], dtype=torch.float64)
     assert abs(ratio.mean().item() - 1) < 4 * ratio.std().item() / 8
     claimed = math.sqrt(sum(one.se**2 for one in found) / 64)
@@ -213,7 +145,7 @@ def test_the_cap_is_kept_and_flagged() -> None:
     """Data far from the model need a long path; the cap cuts it and says so."""
     model = Gaussian(16)
     data = 0.2 * stream("far").normal((2000, 16)) + 3
-    for cap in (40_000, 80_000):
+    for cap in (80_000, 160_000):
         found = smc(Energy(model), data, stream("cap"), max_gradients=cap)
         assert found.gradients <= cap
         assert not found.trusted
@@ -225,7 +157,7 @@ def test_the_cap_is_kept_and_flagged() -> None:
 def test_runs_that_disagree_are_flagged() -> None:
     """One temperature from data thirty deviations away: every run is a different accident."""
     model = Gaussian(16)
-    found = smc(Energy(model), stream("far").normal((2000, 16)) + 30, stream("cap"), max_gradients=40_000)
+    found = smc(Energy(model), stream("far").normal((2000, 16)) + 30, stream("cap"), max_gradients=80_000)
     assert found.reasons[1].startswith("log Z varies between runs by sd = ")
 
 

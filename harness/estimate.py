@@ -1,0 +1,163 @@
+"""From a base to log Z within a budget: pilot, probe, runs, runs backwards, and again while they disagree.
+
+The work is counted in gradients on one point and never exceeds the cap. With T temperatures in d dimensions
+the first attempt takes at most
+
+    256 g T  pilot, 1024 g T  runs, 512 g T + 23,232  backwards, 15,552 + 16 d  probe,    g = 11.5
+
+a second pilot if the probe found something, and g per sample. An attempt with twice the particles, then with
+twice the moves, follows where its whole schedule is paid for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ebmark import smc
+from ebmark.api import Meter, Rng
+from ebmark.base import Path
+from ebmark.probe import Modes, probe
+from ebmark.probe import gradients as probe_gradients
+from ebmark.reverse import Reverse, log_mean, reverse
+from ebmark.reverse import gradients as reverse_gradients
+
+PILOT_SHARE = 0.4  # of what is left when it starts, at most
+EFFORTS = ((smc.PARTICLES, smc.MOVES), (2 * smc.PARTICLES, smc.MOVES), (2 * smc.PARTICLES, 2 * smc.MOVES))
+MOST_SD, LEAST_ACCEPTANCE = 1.0, 0.15
+OUTSIDE = 0.005  # share of the mass in modes that the base alone missed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """log Z in nats, from the last attempt.
+
+    Attributes:
+        path: from the base that the runs used.
+        schedule: of those runs.
+        runs: forward.
+        value: log of the mean of their Z.
+        se: jackknife error, or half the gap to a reverse run if that is more.
+        reverse: log Z from the runs backwards, from the model's samples and from the data; empty unchecked.
+        reasons: not to trust it.
+    """
+
+    path: Path
+    schedule: smc.Schedule
+    runs: smc.Runs
+    value: float
+    se: float
+    reverse: tuple[float, ...]
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What may be spent: ``cap`` gradients on ``meter``, those of the last ``samples`` kept aside.
+
+    ``check`` says that the probe and the reverse runs are to be paid for.
+    """
+
+    cap: float
+    samples: int
+    meter: Meter
+    check: bool
+
+    def left(self, aside: float = 0) -> float:
+        """Gradients left for temperatures, with ``aside`` kept for something else."""
+        fixed = reverse_gradients(0) if self.check else 0
+        return self.cap - self.meter.passes.total / 2 - smc.gradients() * self.samples - fixed - aside
+
+    def per_temperature(self, particles: int, moves: int) -> float:
+        """Gradients of one temperature of the runs in both directions."""
+        backwards = reverse_gradients(1) - reverse_gradients(0) if self.check else 0
+        return smc.RUNS * particles * smc.gradients(moves) + backwards
+
+    def pilot(self, aside: float = 0) -> int:
+        """The most temperatures that a pilot may take, so that one is left for the runs."""
+        left, one = self.left(aside), smc.gradients() * smc.PILOT
+        return int(min(PILOT_SHARE * left, left - self.per_temperature(*EFFORTS[0])) / one)
+
+
+def estimate(path: Path, data: Tensor, starts: Tensor | None, budget: Budget, rng: Rng) -> Estimate:
+    """Finds log Z on ``path``; ``data (n, d)`` start a reverse run, ``starts (s, d)`` ascents of the probe.
+
+    Raises:
+        NotFinite: the energy is infinite or NaN at a particle.
+        ValueError: the cap does not pay for one temperature.
+    """
+    path, pilot, modes = _prepare(path, starts, budget, rng)
+    most = int(budget.left() / budget.per_temperature(*EFFORTS[0]))
+    schedule = pilot.schedule.thin(most)
+    for particles, moves in EFFORTS:
+        runs = smc.run(path, schedule, rng, particles=particles, moves=moves)
+        back = reverse(path, schedule, runs, data, rng) if budget.check else None
+        found, unsettled = _judged(path, schedule, runs, back, modes, budget)
+        if not unsettled or not budget.check or not schedule.complete:
+            break
+        doubled = 2 * budget.per_temperature(particles, moves)  # doubled particles, doubled moves: at most
+        if budget.left() < doubled * len(schedule.betas):
+            break
+    return found
+
+
+def _prepare(
+    path: Path, starts: Tensor | None, budget: Budget, rng: Rng
+) -> tuple[Path, smc.Pilot, Modes | None]:
+    """The pilot, and the path from a base with the modes that the first one missed."""
+    aside = probe_gradients(path.base.means.shape[-1]) if budget.check else 0
+    if (most := budget.pilot(aside)) < 1:
+        one, per = smc.gradients() * smc.PILOT, budget.per_temperature(*EFFORTS[0])
+        least = budget.cap - budget.left(aside) + max(one / PILOT_SHARE, per + one)
+        text = f"max_gradients = {budget.cap:.0f}: {budget.samples} samples need at least {least:.0f}"
+        raise ValueError(text)
+    pilot = smc.pilot(path, rng, most)
+    if not budget.check:
+        return path, pilot, None
+    modes = probe(path, pilot, starts, rng)
+    if not len(modes.means) or (most := budget.pilot()) < 1:
+        return path, pilot, modes
+    path = path.from_base(path.base.with_modes(modes.means, modes.trils))
+    return path, smc.pilot(path, rng, most), modes
+
+
+def _judged(
+    path: Path,
+    schedule: smc.Schedule,
+    runs: smc.Runs,
+    back: Reverse | None,
+    modes: Modes | None,
+    budget: Budget,
+) -> tuple[Estimate, bool]:
+    """The estimate with its doubts, and whether more particles or moves may settle them."""
+    value, se = log_mean(runs.log_z)
+    reasons, spread = [], runs.log_z.std().item()
+    if not schedule.complete:
+        left = len(schedule.betas)
+        reasons.append(f"the cap of {budget.cap:.0f} gradients leaves only {left} temperatures")
+    if spread > MOST_SD:
+        reasons.append(f"log Z varies between runs by sd = {spread:.3g}, more than {MOST_SD:g}")
+    if (least := runs.acceptance.min().item()) < LEAST_ACCEPTANCE:
+        reasons.append(f"the smallest acceptance is {least:.2g}, less than {LEAST_ACCEPTANCE:g}")
+    if modes is not None and modes.missed.any() and (share := _share(runs, modes[modes.missed])) > OUTSIDE:
+        reasons.append(f"the probe found mass outside the base, a share {share:.2g} of the model's")
+    above, below = back.doubts(value, se) if back else ([], [])
+    found = Estimate(
+        path=path,
+        schedule=schedule,
+        runs=runs,
+        value=value,
+        se=max(se, abs(back.gap(value)) / 2) if back else se,
+        reverse=back.values if back else (),
+        reasons=(*reasons, *above, *below),
+    )
+    return found, spread > MOST_SD or bool(above)
+
+
+def _share(runs: smc.Runs, modes: Modes) -> float:
+    """The share of the particles' weight that lies in ``modes``."""
+    w = runs.log_w.flatten().softmax(-1)
+    inside = modes.inside(runs.z.flatten(0, 1)).any(0)
+    return torch.where(inside, w, 0).sum().item()
