@@ -3,7 +3,7 @@
 The work is counted in gradients on one point and never exceeds the cap. With T temperatures in d dimensions
 the first attempt takes at most
 
-    256 g T  pilot, 1024 g T  runs, 512 g T + 23,232  backwards, 15,552 + 16 d  probe,    g = 11.5
+    256 g T  pilot, 1024 g T  runs, 512 g T + 23,232  backwards, 14,904 + 16 d  probe,    g = 11.5
 
 a second pilot if the probe found something, and g per sample. An attempt with twice the particles, then with
 twice the moves, follows where its whole schedule is paid for.

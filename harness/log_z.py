@@ -128,22 +128,22 @@ def smc(
     reasons = [IMPROPER] if improper else []
     if n < 2 * d:
         reasons.append(f"the base is fitted to n = {n} points, fewer than 2 d = {2 * d}")
-    found, x = None, None
     with meter.phase("evaluation"):
-        dtype = dtype_of(energy.module, data.dtype)
-        rng = Rng(rng.split("smc").seeds[0], device=data.device, dtype=dtype)
+        rng = Rng(rng.split("smc").seeds[0], device=data.device, dtype=dtype_of(energy.module, data.dtype))
         path = Path(energy.module, fit_base(data, rng), meter)
-        budget = Budget(cap=max_gradients, samples=samples, meter=meter, check=check)
         try:
-            found = estimate(path, data, starts, budget, rng)
+            budget = Budget(cap=max_gradients, samples=samples, meter=meter, check=check)
+            found: Estimate | None = estimate(path, data, starts, budget, rng)
             x = _draw(found, samples, rng).to(data.dtype)
-            reasons += found.reasons
         except NotFinite as error:
-            found = None
             reasons.append(str(error))
-    value, se = (found.value, found.se) if found else (math.nan, math.nan)
-    result = _result("smc", meter, (value, se, T_QUANTILE * se), tuple(reasons), x)
-    return replace(result, reverse=found.reverse) if found else result
+            found = None
+    if found is None:
+        return _result("smc", meter, (math.nan, math.nan, math.nan), tuple(reasons))
+    result = _result(
+        "smc", meter, (found.value, found.se, T_QUANTILE * found.se), (*reasons, *found.reasons), x
+    )
+    return replace(result, reverse=found.reverse)
 
 
 def _result(

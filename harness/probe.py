@@ -1,14 +1,14 @@
 r"""A search for modes of the model that the base does not reach, by ascents of log p̃ from wide starts.
 
-Starts, in whitened coordinates z: normal points at 1, 3 and 8 standard deviations, points that are isotropic
-in x at 1 to 16, and any that the caller knows (a replay buffer, a generator's samples). Each climbs log p̃ by
-Adam; distinct ends with the largest p̃/q get a Laplace approximation of their mass and covariance:
+Starts, in whitened coordinates z: normal points at 1, 3, 8 and 20 standard deviations, points that are
+isotropic in x at 1 to 32, and any that the caller knows (a replay buffer, a generator's samples). Each climbs
+log p̃ by Adam; distinct ends with the largest p̃/q get a Laplace approximation of mass and covariance:
 
     log m = -E(z*) + ½ d log 2π - ½ log det H,    C = H⁻¹,    H = ∇²E(z*) by differences of gradients
 
 A mode counts as missed if its share m/(m + Z) of the mass exceeds 1 %, while less than a tenth of that share
-of the pilot's particles, which started from the base, is inside its ellipsoid. A mode that holds too few of
-them helps the base, but is no reason for doubt: for a mode of another shape m is off.
+of the pilot's particles, which started from the base, is inside its ellipsoid. A large mode that the pilot
+has reached, although the base is thin there, is added to the base too, but is no reason for doubt.
 
 A mode that is narrower than the rest of the model has, in high dimension, a basin that wide starts miss.
 
@@ -28,9 +28,9 @@ from ebmark.api import Rng
 from ebmark.base import Path
 from ebmark.ops import value_and_gradient
 
-SCALES = (1.0, 3.0, 8.0)
-EACH, EXTRA = 32, 64  # starts of a kind, and at most of the caller's
-WIDEST = 16.0  # of the isotropic starts, in root mean square deviations of the data
+SCALES = (1.0, 3.0, 8.0, 20.0)
+EACH, EXTRA = 24, 64  # starts of a kind, and at most of the caller's
+WIDEST = 32.0  # of the isotropic starts, in root mean square deviations of the data
 STEPS = 80
 FIRST, LAST = 0.25, 0.01  # the ascent's step in z, geometric; the first is larger for a wide start
 CANDIDATES = 8
@@ -39,7 +39,9 @@ HESSIAN_DIM = 256  # above, a mode is given the data's covariance
 DIFFERENCE = 0.01  # in z
 FLATTEST, STEEPEST = 0.04, 1e6  # curvatures of an acceptable mode: wider than 5 deviations is none
 SHARE = 0.01  # of the mass, from which a mode that nobody sees matters
-SHORT = 0.1  # nats by which log Z grows if the mode's mass is put for that of the pilot's particles in it
+# A mode with this share of the mass helps the base if the base's density there is too low by so many nats,
+# and so many per dimension: at the peak of a mode that it covers the base is below the model too.
+THIN_SHARE, THIN, THIN_PER_DIM = 0.05, 5.0, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +82,11 @@ def probe(path: Path, pilot: smc.Pilot, starts: Tensor | None, rng: Rng) -> Mode
         z = _ascend(path, _starts(path, starts, rng))
         modes = _laplace(path, z[_distinct(path, z)])
         seen = modes.inside(pilot.z).double().mean(-1)
-        relative = (modes.log_mass - pilot.log_z).exp()
-        share = relative / (relative + 1)
+        share = torch.sigmoid(modes.log_mass - pilot.log_z)
         missed = (share > SHARE) & (seen < share / 10)
-        short = (1 - seen + relative).log() > SHORT
-        return replace(modes, missed=missed)[missed | short]
+        lacking = path.log_ratio(modes.means) - pilot.log_z
+        thin = (share > THIN_SHARE) & (lacking > THIN + THIN_PER_DIM * modes.means.shape[-1])
+        return replace(modes, missed=missed)[missed | thin]
 
 
 def _starts(path: Path, own: Tensor | None, rng: Rng) -> Tensor:
@@ -103,7 +105,7 @@ def _starts(path: Path, own: Tensor | None, rng: Rng) -> Tensor:
 def _ascend(path: Path, z: Tensor) -> Tensor:
     """Where Adam leads from ``z (n, d)``; a point whose energy is not finite stays where it is."""
     energy = path.at(1.0)
-    first = (z.square().mean(-1, keepdim=True).sqrt() / 8).clamp(min=FIRST)
+    first = (z.square().mean(-1, keepdim=True).sqrt() / 5).clamp(min=FIRST)
     m, v = torch.zeros_like(z), torch.zeros_like(z)
     for t in range(STEPS):
         g = value_and_gradient(energy, z)[1].nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
