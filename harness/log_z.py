@@ -5,7 +5,14 @@ mode of the model that neither the data nor the probe reaches. Every particle th
 backwards, log Z comes out too low and the likelihood therefore too high, and nothing is flagged. A quadrature
 sees such a mode only if it lies in the box around the data.
 
-MEASURED
+How far the probe reaches was measured on a hidden mode at 6, 12 and 25 standard deviations from N(0, I), of
+its width and 1 or 10 times its mass, one seed each: log Z held all at d = 2, 10 and 50 (within 0.13), and
+five of six at d = 128 (of the one at 12 with equal mass nothing was seen: -0.65). A mode of half the width
+was missed at d = 10 and 50, one of 0.8 times the width at d = 50, unless a start of the caller's lies near.
+
+The default cap of 320,000 gradients pays for about 13 temperatures. A model close to the base takes 80,000
+to 122,000 gradients at d = 8 to 50, half of that for the checks. With an energy of three layers of 128 a
+gradient takes 5 µs at d = 8 and 32 and 7 µs at d = 64 on one idle CPU thread.
 """
 
 from __future__ import annotations
@@ -133,17 +140,14 @@ def smc(
         path = Path(energy.module, fit_base(data, rng), meter)
         try:
             budget = Budget(cap=max_gradients, samples=samples, meter=meter, check=check)
-            found: Estimate | None = estimate(path, data, starts, budget, rng)
+            found = estimate(path, data, starts, budget, rng)
             x = _draw(found, samples, rng).to(data.dtype)
+            numbers, reverse = (found.value, found.se, T_QUANTILE * found.se), found.reverse
+            reasons += found.reasons
         except NotFinite as error:
+            numbers, reverse, x = (math.nan, math.nan, math.nan), (), None
             reasons.append(str(error))
-            found = None
-    if found is None:
-        return _result("smc", meter, (math.nan, math.nan, math.nan), tuple(reasons))
-    result = _result(
-        "smc", meter, (found.value, found.se, T_QUANTILE * found.se), (*reasons, *found.reasons), x
-    )
-    return replace(result, reverse=found.reverse)
+    return replace(_result("smc", meter, numbers, tuple(reasons), x), reverse=reverse)
 
 
 def _result(
