@@ -134,12 +134,13 @@ def _laplace(path: Path, z: Tensor) -> Modes:
     n, d = z.shape
     E = energy(z).double()
     unit = torch.eye(d, dtype=z.dtype, device=z.device)
-    H = unit.expand(n, d, d)
+    H = unit.double().expand(n, d, d)
     if d <= HESSIAN_DIM and n:
         shifts = DIFFERENCE * torch.cat([unit, -unit])
-        g = value_and_gradient(energy, z[:, None] + shifts)[1].nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        g = value_and_gradient(energy, z[:, None] + shifts)[1].double()
+        g = g.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
         H = (g[:, :d] - g[:, d:]) / (2 * DIFFERENCE)
-    curvature, axes = torch.linalg.eigh((H + H.mT).double() / 2)
+    curvature, axes = torch.linalg.eigh((H + H.mT) / 2)
     curvature = torch.where(curvature < FLATTEST, 1.0, curvature).clamp(max=STEEPEST)
     root = torch.linalg.cholesky(axes @ torch.diag_embed(1 / curvature) @ axes.mT)
     log_mass = path.log_det - E + 0.5 * (d * math.log(2 * math.pi) - curvature.log().sum(-1))
