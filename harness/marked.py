@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from ebmark.errors import EbmarkError
 
@@ -24,3 +26,14 @@ def between(text: str, name: str, lines: Iterable[str]) -> str:
     if not (found and closed):
         raise EbmarkError(f"no table {name!r}; allowed: between '{begin}' and '{end}'")
     return head + "\n".join([begin, *lines, end]) + tail
+
+
+def settle(page: Path, text: str, wanted: str, what: str, *, fix: bool) -> int:
+    """Rewrites a page that is not as wanted if ``fix``; otherwise says so in one line and returns 1."""
+    if text == wanted:
+        return 0
+    if fix:
+        page.write_text(wanted, encoding="utf-8")
+        return 0
+    print(f"{page}: {what} out of date; run scripts/check --fix", file=sys.stderr)
+    return 1

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from ebmark.errors import EbmarkError, StoreError
-from ebmark.marked import between
+from ebmark.marked import between, settle
 from ebmark.report.names import noise_is_data_gaussian
 from ebmark.store import Tables, read
 
@@ -135,12 +135,7 @@ def main(arguments: Sequence[str]) -> int:
     except EbmarkError as error:
         print(error if isinstance(error, StoreError) else f"{page}: {error}", file=sys.stderr)
         return 1
-    if text != wanted and "--fix" in arguments:
-        page.write_text(wanted, encoding="utf-8")
-    elif text != wanted:
-        print(f"{page}: the measured tables are out of date; run scripts/check --fix", file=sys.stderr)
-        return 1
-    return 0
+    return settle(page, text, wanted, "the measured tables are", fix="--fix" in arguments)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import cast
 
 from ebmark.api import Method
 from ebmark.errors import EbmarkError, PluginError
-from ebmark.marked import between, marks
+from ebmark.marked import between, marks, settle
 from ebmark.registry import entries, get
 
 _CITATION = re.compile(r"\s*\(([^()]*\b\d{4}[^()]*)\)")
@@ -183,11 +183,7 @@ def main(arguments: Sequence[str]) -> int:
         except EbmarkError as error:
             print(error if isinstance(error, PluginError) else f"{page}: {error}", file=sys.stderr)
             return 1
-        if text != wanted and "--fix" in arguments:
-            page.write_text(wanted, encoding="utf-8")
-        elif text != wanted:
-            print(f"{page}: the table of methods is out of date; run scripts/check --fix", file=sys.stderr)
-            failed = 1
+        failed |= settle(page, text, wanted, "the table of methods is", fix="--fix" in arguments)
     return failed
 
 
