@@ -69,6 +69,15 @@ def points(x: Tensor) -> int:
     return x.numel() // x.shape[-1]
 
 
+def beside(t: Tensor, own: int, x: Tensor) -> Tensor:
+    """``t (*lead, *own)`` as it broadcasts with ``x (*lead, ..., *own)``; ``own``: t's dimensions per run.
+
+    Parameters and buffers of R runs side by side have one leading dimension R, those of a single run none.
+    """
+    lead = t.dim() - own
+    return t.reshape(*t.shape[:lead], *[1] * (x.dim() - t.dim()), *t.shape[lead:]) if lead else t
+
+
 # ------------------------------------------------------------------------------------------------- settings
 
 

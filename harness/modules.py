@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Network, Rng
+from ebmark.api import Network, Rng, beside
 from ebmark.errors import SpecError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -20,6 +21,46 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
 }
 SMOOTH = frozenset(ACTIVATIONS) - {"relu"}
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """X W' + b ``(..., out)`` of x ``(..., in)``; R at once for ``weight (R, out, in)``, ``bias (R, out)``.
+
+    Then x is ``(R, ..., in)``.
+    """
+    if weight.dim() == 2:
+        return nn.functional.linear(x, weight, bias)
+    runs, fan_out, fan_in = weight.shape
+    flat = x.reshape(runs, x.shape[1:-1].numel(), fan_in)
+    y = flat @ weight.mT if bias is None else torch.baddbmm(bias.unsqueeze(-2), flat, weight.mT)
+    return y.reshape(*x.shape[:-1], fan_out)
+
+
+class Linear(nn.Linear):
+    """x W' + b, for one run or for R runs side by side (see ``linear``)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """X ``(..., in)`` -> ``(..., out)``."""
+        return linear(x, self.weight, self.bias)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def stacked(modules: Sequence[M]) -> M:
+    """R modules of one structure as one: every parameter and buffer has a leading dimension R.
+
+    It maps x ``(R, n, d)`` to E(x) ``(R, n)``, run r through module r. Every network but ``conv`` can.
+    """
+    together = copy.deepcopy(modules[0])
+    for name, part in together.named_modules():
+        parts = [module.get_submodule(name) for module in modules]
+        for key, _ in part.named_parameters(recurse=False):
+            values = torch.stack([p.get_parameter(key).detach() for p in parts])
+            setattr(part, key, nn.Parameter(values))
+        for key, _ in part.named_buffers(recurse=False):
+            setattr(part, key, torch.stack([p.get_buffer(key) for p in parts]))
+    return together
 
 
 L = TypeVar("L", nn.Linear, nn.Conv2d)
@@ -59,7 +100,7 @@ def perceptron(
     layers: list[nn.Module] = []
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         last = i == depth
-        linear = drawn(nn.Linear(fan_in, fan_out, device="meta"), 1 if last else gain, like, rng)
+        linear = drawn(Linear(fan_in, fan_out, device="meta"), 1 if last else gain, like, rng)
         layers += [linear] if last else [linear, ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
@@ -82,7 +123,8 @@ class GaussianBase(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``; where f has several heads, ``(..., heads)``, the base in each."""
         f: Tensor = self.f(x)
-        base = 0.5 * self.precision * (x - self.mean).square().sum(-1)
+        square = (x - beside(self.mean, 1, x)).square().sum(-1)
+        base = 0.5 * beside(self.precision, 0, square) * square
         return f + (base if f.dim() < x.dim() else base[..., None])
 
 

@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from ebmark.api import Energy, Rng, points
+from ebmark.api import Energy, Rng, beside, points
 
 
 def _input(x: Tensor) -> Tensor:
@@ -96,17 +96,19 @@ def fit_gaussian(data: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
 
 def gaussian_sample(energy: Energy, shape: tuple[int, ...], mean: Tensor, tril: Tensor, rng: Rng) -> Tensor:
     """Points ``(*shape, d)`` from N(mean, tril tril'), counted as noise samples."""
-    y = mean + rng.normal((*shape, mean.shape[-1])) @ tril.mT
+    ξ = rng.normal((*shape, mean.shape[-1]))
+    y = beside(mean, 1, ξ) + ξ @ tril.mT
     energy.meter.noise_samples += points(y)
     return y
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, tril: Tensor) -> Tensor:
-    """Log N(x; mean, tril tril') ``(...)``."""
+    """Log N(x; mean, tril tril') ``(..., n)`` of ``x (..., n, d)``."""
     d = mean.shape[-1]
-    z = torch.linalg.solve_triangular(tril, (x - mean).unsqueeze(-1), upper=False).squeeze(-1)
+    z = torch.linalg.solve_triangular(tril.mT, x - beside(mean, 1, x), upper=True, left=False)
+    square = z.square().sum(-1)
     log_det = tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    log_p: Tensor = -0.5 * z.square().sum(-1) - log_det - 0.5 * d * math.log(2 * math.pi)
+    log_p: Tensor = -0.5 * square - beside(log_det, 0, square) - 0.5 * d * math.log(2 * math.pi)
     return log_p
 
 

@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from ebmark.api import Dataset, Energy, Method, Network, Passes, Rng, State, method
+from ebmark.api import Dataset, Energy, Method, Network, Passes, Rng, State, beside, method
 from ebmark.errors import SpecError
 from ebmark.quadrature import lattice
 
@@ -52,8 +52,8 @@ class MaximumLikelihood(Method):
         if self.normaliser == "known":
             return energy(x).mean(-1) + cast(Tensor, cast(Any, energy.module).log_z())
         M, half = self.points * n, state.buffers["half"]
-        u = rng.uniform((*x.shape[:-2], 1, d))
-        y = state.buffers["centre"] + half * (2 * ((lattice(M, d).to(x) + u) % 1) - 1)
+        u = (lattice(M, d).to(x) + rng.uniform((*x.shape[:-2], 1, d))) % 1
+        y = beside(state.buffers["centre"], 1, u) + half[..., None, None] * (2 * u - 1)
         E = energy(torch.cat([x, y], -2))
         log_Z = (-E[..., n:]).logsumexp(-1) + d * (2 * half).log() - math.log(M)
         return E[..., :n].mean(-1) + log_Z

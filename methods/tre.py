@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, learned, method
+from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, beside, learned, method
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
@@ -64,8 +64,8 @@ class TelescopingRatios(Method):
 
     def _bridges(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> tuple[Tensor, Tensor]:
         """E_j on p_j and on p_{j+1}, each ``(..., n, m)``; every way point goes through the trunk once."""
-        mean, n = state.buffers["mean"], x.shape[-2]
-        y = gaussian_sample(energy, x.shape[:-1], mean, state.buffers["tril"], rng) - mean
+        mean, n = beside(state.buffers["mean"], 1, x), x.shape[-2]
+        y = gaussian_sample(energy, x.shape[:-1], state.buffers["mean"], state.buffers["tril"], rng) - mean
         ways = torch.cat([mean + math.sqrt(1 - a * a) * (x - mean) + a * y for a in self._ways()], -2)
         E = energy(ways).reshape(*x.shape[:-2], self.m + 1, n, self.m)
         return E[..., :-1, :, :].diagonal(dim1=-3, dim2=-1), E[..., 1:, :, :].diagonal(dim1=-3, dim2=-1)

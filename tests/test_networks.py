@@ -15,7 +15,7 @@ from ebmark.api import Network, Rng
 from ebmark.datasets.ica import ICA
 from ebmark.datasets.two_modes import TwoModes
 from ebmark.errors import SpecError
-from ebmark.modules import perceptron
+from ebmark.modules import perceptron, stacked
 from ebmark.networks.chain import Chain
 from ebmark.networks.conv import Conv
 from ebmark.networks.experts import Experts
@@ -108,6 +108,28 @@ def test_parameters_of_many_runs_stack(network):
     together = vmap(energy)(parameters, buffers, x)
     alone = torch.stack([module(x[i]) for i, module in enumerate(modules)])
     torch.testing.assert_close(together, alone)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 5)])
+@pytest.mark.parametrize("heads", [None, 3])
+@pytest.mark.parametrize("network", [n for n in NETWORKS if n.name != "conv"], ids=repr)
+def test_runs_side_by_side_equal_each_alone(network, heads, shape):
+    """A leading dimension of parameters, buffers and x: values and every gradient, to rounding."""
+    more = {"heads": heads} if heads and network.many_heads else {}
+    modules = [network.build((1 + i) * rows(300), stream("weights", i), **more) for i in range(3)]
+    together = stacked(modules)
+    x = stream("x").normal((3, *shape, D))
+    E = together(x)
+    alone = torch.stack([module(x[i]) for i, module in enumerate(modules)])
+    torch.testing.assert_close(E, alone, rtol=1e-12, atol=1e-12)
+    E.square().sum().backward()
+    alone.square().sum().backward()
+    for name, p in together.named_parameters():
+        each = torch.stack([module.get_parameter(name).grad for module in modules])
+        torch.testing.assert_close(p.grad, each, rtol=1e-12, atol=1e-12)
+    if network.known_z:
+        each = torch.stack([module.log_z() for module in modules])
+        torch.testing.assert_close(together.log_z(), each, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebmark.api import Rng, network
+from ebmark.api import Rng, beside, network
 from ebmark.errors import SpecError
-from ebmark.modules import ACTIVATIONS, GaussianBase, Layered
+from ebmark.modules import ACTIVATIONS, GaussianBase, Layered, linear
 
 SHAPES = ("logistic", "free")
 LOGISTIC_SD = math.pi / math.sqrt(3)
@@ -35,7 +35,9 @@ class Grouped(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Each expert's own weights on its own units."""
-        return torch.einsum("...ki,koi->...ko", h, self.weight) + self.bias
+        runs = "r" * (self.weight.dim() - 3)  # a leading dimension of runs side by side
+        y = torch.einsum(f"{runs}...ki,{runs}koi->{runs}...ko", h, self.weight)
+        return y + beside(self.bias, 2, y)
 
 
 class FreeShape(nn.Module):
@@ -62,7 +64,7 @@ class Product(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``."""
-        E: Tensor = self.f(x @ self.W.mT + self.b)
+        E: Tensor = self.f(linear(x, self.W, self.b))
         return E
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from ebmark.api import Network, Rng, network
+from ebmark.api import Network, Rng, beside, network
 from ebmark.errors import SpecError
 
 
@@ -24,8 +24,8 @@ class TwoWeights(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``."""
         d = x.shape[-1]
-        logit = self.gain * self.theta
         along = x.sum(-1) * (self.m / math.sqrt(d))
+        logit = self.gain * beside(self.theta, 0, along)
         # torch.logaddexp has no finite second derivative where its arguments are far apart.
         modes = logsigmoid(logit) - along - logsigmoid(logit - 2 * along)
         return 0.5 * (x.square().sum(-1) + self.m**2 + d * math.log(2 * math.pi)) - modes

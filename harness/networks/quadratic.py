@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Network, Rng, network
-from ebmark.modules import GaussianBase
+from ebmark.api import Network, Rng, beside, network
+from ebmark.modules import GaussianBase, linear
 
 
 class Quadratic(nn.Module):
@@ -21,7 +21,7 @@ class Quadratic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``."""
-        return 0.5 * ((x - self.mean) @ self.tril.tril()).square().sum(-1)
+        return 0.5 * linear(x - beside(self.mean, 1, x), self.tril.tril().mT).square().sum(-1)
 
     def log_z(self) -> Tensor:
         """Log Z ``()``: ½ d log 2π - log |det L|."""
