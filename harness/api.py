@@ -257,10 +257,12 @@ class Method(Plugin):
         return None
 
     def declines(self, dataset: Dataset, network: Network) -> str | None:
-        """What its ``skip`` or the network's says, or that the network has too few heads; for the harness."""
+        """What its ``skip`` or the network's says, or what the network lacks; for the harness."""
         heads = self.heads(dataset.dim)
         if heads > 1 and not network.many_heads:
             return f"{self.name} needs {heads} heads; the network {network.name} has one"
+        if network.of_target and not dataset.exact:
+            return f"the network {network.name} needs a known density; {dataset.name} has none"
         return network.skip(dataset.dim) or self.skip(dataset, network)
 
 
@@ -363,6 +365,7 @@ class Network(Plugin):
         many_heads: ``build`` takes one more argument ``heads``; with more than one the module maps x
             ``(..., d)`` to ``(..., heads)``, energies on a shared trunk.
         known_z: the module has a method ``log_z()``, log Z ``()`` in closed form, differentiable.
+        of_target: ``build`` takes one more argument ``dataset``, whose density must be known.
     """
 
     kind = "network"
@@ -370,6 +373,7 @@ class Network(Plugin):
     normalisable: bool = True
     many_heads: ClassVar[bool] = False
     known_z: bool = False
+    of_target: ClassVar[bool] = False
 
     def skip(self, d: int) -> str | None:
         """Why it cannot be built for data of dimension ``d``, or None."""

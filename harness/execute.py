@@ -143,8 +143,10 @@ class _Run:
         self.method = resolve(method, data.train)
         key = (trial.dataset.name, trial.dataset.content, trial.seed)
         weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
-        heads = method.heads(dataset.dim)
-        self.module = network.build(data.train, weights, **({"heads": heads} if heads > 1 else {}))
+        more: dict[str, Any] = {"dataset": dataset} if network.of_target else {}
+        if (heads := method.heads(dataset.dim)) > 1:
+            more["heads"] = heads
+        self.module = network.build(data.train, weights, **more)
         stream = batches(
             dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, device=device)
         )
@@ -165,7 +167,8 @@ class _Run:
         for share in _log_spaced(self.trial.checkpoints):
             if self.training.progress < share:
                 self._train_until(share)
-                self._checkpoint(evaluator, final=share == 1)
+                # A budget of few steps is used up before its last share.
+                self._checkpoint(evaluator, final=self.training.progress == 1)
         if self.trial.pictures:
             with self.training.meter.phase("evaluation"):
                 self.samples = evaluator.picture()

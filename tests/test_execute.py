@@ -53,6 +53,38 @@ def test_a_good_trial_is_counted_timed_and_evaluated():
     assert fisher[-1]["passes"] == row["passes"]
 
 
+def perfect(dataset, **more):
+    """The truth itself as the model, left alone for the one step."""
+    known = {"settings": {"normaliser": "known"}, "network": ("truth", {"log_z": 3.0})}
+    return trial("mle", dataset=dataset, budget=Budget(steps=1, batch=32), **known, **more)
+
+
+def test_a_perfect_model_has_no_divergence_and_the_log_z_that_it_was_given():
+    record = execute(perfect(("two_modes", {"dim": 2}), metrics=("fisher", "kl")), HERE)
+    last = {point["metric"]: point for point in record.curve if point["step"] == 1}
+    assert (record.trial["status"], record.trial["steps"]) == ("ok", 1)
+    assert last["log_z_own"]["value"] == 3.0
+    # float32 energies near 5 are rounded by 5e-7, and a quadrature adds nothing to that.
+    for metric in ("kl", "fisher", "log_z_gap"):
+        assert last[metric]["value"] == pytest.approx(0, abs=5e-6)
+        assert last[metric]["trusted"]
+
+
+def test_a_budget_of_few_steps_ends_with_what_is_measured_at_the_end_only():
+    """One step uses the budget up at the first checkpoint; samples and log Z above d = 2 are of the end."""
+    record = execute(perfect(("two_modes", {"dim": 4}), metrics=("kl",), checkpoints=6), HERE)
+    (kl,) = (point for point in record.curve if point["metric"] == "kl")
+    assert kl["step"] == 1
+    assert abs(kl["value"]) < 3.5 * kl["se"] < 0.35
+    assert kl["gradients"] > 10_000
+
+
+def test_the_truth_is_no_network_where_it_is_not_known():
+    row = execute(perfect(("digits", {})), HERE).trial
+    reason = "the network truth needs a known density; digits has none"
+    assert (row["status"], row["reason"]) == ("skipped", reason)
+
+
 def test_the_clock_stops_during_evaluation():
     """Twenty steps of a method that sleeps: evaluation, however long, is not training."""
     record = execute(trial(f"{BAD}:sleeps", settings={"seconds": 0.01}, metrics=("fisher", "kl")), HERE)

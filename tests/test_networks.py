@@ -12,6 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from ebmark import registry
 from ebmark.api import Network, Rng
+from ebmark.datasets.gaussian import Gaussian
 from ebmark.datasets.ica import ICA
 from ebmark.datasets.two_modes import TwoModes
 from ebmark.errors import SpecError
@@ -44,8 +45,11 @@ def rows(n: int, d: int = D, dtype: torch.dtype = torch.float64) -> Tensor:
     return 1.3 * stream("rows", d, dtype=dtype).normal((n, d)) + 0.4
 
 
-def built(network: Network, d: int = D, dtype: torch.dtype = torch.float64, **heads: int) -> nn.Module:
-    return network.build(rows(300, d, dtype), stream("weights", dtype=dtype), **heads)
+def built(
+    network: Network, d: int = D, dtype: torch.dtype = torch.float64, key: object = "weights", **heads: int
+) -> nn.Module:
+    target = {"dataset": Gaussian(dim=d)} if network.of_target else {}
+    return network.build(rows(300, d, dtype), stream(key, dtype=dtype), **target, **heads)
 
 
 def integral(module: nn.Module, d: int, edge: float, points: int = 1201) -> float:
@@ -91,14 +95,14 @@ def test_energy_has_two_derivatives_and_every_parameter_moves_it(network):
 def test_weights_follow_the_stream_and_nothing_else(network):
     first, again = built(network).state_dict(), built(network).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    other = network.build(rows(300), stream("other")).state_dict()
-    fixed = network.name in ("quadratic", "mixture_weights")
+    other = built(network, key="other").state_dict()
+    fixed = network.name in ("quadratic", "mixture_weights", "truth")
     assert fixed == all(torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=repr)
 def test_parameters_of_many_runs_stack(network):
-    modules = [network.build(rows(300), stream("weights", i)) for i in range(3)]
+    modules = [built(network, key=i) for i in range(3)]
     parameters, buffers = stack_module_state(modules)
     x = rows(12).reshape(3, 4, D)
 
@@ -116,6 +120,8 @@ def test_parameters_of_many_runs_stack(network):
 def test_runs_side_by_side_equal_each_alone(network, heads, shape):
     """A leading dimension of parameters, buffers and x: values and every gradient, to rounding."""
     more = {"heads": heads} if heads and network.many_heads else {}
+    if network.of_target:
+        more["dataset"] = Gaussian(dim=D)
     modules = [network.build((1 + i) * rows(300), stream("weights", i), **more) for i in range(3)]
     together = stacked(modules)
     x = stream("x").normal((3, *shape, D))
@@ -174,9 +180,10 @@ def test_each_head_has_the_base_term(network):
     assert (base > 1e4).all()
 
 
-def test_networks_that_take_heads_say_so():
+def test_networks_that_take_heads_or_the_target_say_so():
     for network in DEFAULTS:
-        assert network.many_heads == ("heads" in inspect.signature(network.build).parameters)
+        taken = inspect.signature(network.build).parameters
+        assert (network.many_heads, network.of_target) == ("heads" in taken, "dataset" in taken)
     assert {n.name for n in DEFAULTS if n.many_heads} >= {"mlp", "chain", "conv"}
 
 
