@@ -61,6 +61,8 @@ class Checker:
             sweep=self._sweep(),
             budget=self._budget(),
             checkpoints=spec.budget.checkpoints,
+            costly=spec.budget.costly,
+            max_gradients=spec.budget.max_gradients,
             optimisers=self._optimisers(),
             cost=spec.cost,
             gpus=spec.resources.gpus,

@@ -22,9 +22,9 @@ from ebmark.quadrature import POINTS
 from ebmark.trial import Ref, Trial
 
 TEST_POINTS = 2000
-MODEL_SAMPLES = 1000
+MODEL_SAMPLES = 2000
 CHEAP_LOG_Z = 2  # up to this dimension log Z is a quadrature of some milliseconds, taken at every checkpoint
-PICTURE_CELLS = 200
+PICTURE_CELLS, PICTURE_POINTS = 200, 1000
 # Decimals of a picture's points and log-densities: it shows no more, and a file stays near 200 kB.
 POINT_DECIMALS, DENSITY_DECIMALS = 3, 2
 
@@ -79,11 +79,13 @@ class Evaluator:
         )
         self._final: tuple[nn.Module, Callable[[], LogZ], Callable[[], LogZ]] | None = None
 
-    def rows(self, where: Mapping[str, Any], state: State, *, final: bool) -> list[dict[str, Any]]:
+    def rows(
+        self, where: Mapping[str, Any], state: State, *, costly: bool, final: bool
+    ) -> list[dict[str, Any]]:
         """One row of the curve table per metric that applies; ``where`` gives step, passes and wall.
 
-        Metrics that need a sampler are taken at the end only. There the samples of a method's own generator
-        stand beside the energy's.
+        Metrics that need a sampler are taken at ``costly`` checkpoints only. There the samples of a method's
+        own generator stand beside the energy's. The ``final`` one is compared with the data's Gaussian.
         """
         energy = self.method.graded(Energy(self.network), state)
         spent: list[LogZ] = []
@@ -107,11 +109,11 @@ class Evaluator:
         )
         found: list[dict[str, Any]] = []
         for metric in self.metrics:
-            if self._applies(metric, final=final):
+            if self._applies(metric, costly=costly):
                 found += self._measured(where, metric, at, spent)
-        if final or self._cheap:
+        if costly or self._cheap:
             found += self._own_log_z(where, state, estimate)
-        if final and own() is not None:
+        if costly and own() is not None:
             beside = replace(at, samples=own, source="own_generator")
             for metric in self.metrics:
                 if "samples" in metric.needs:
@@ -179,16 +181,24 @@ class Evaluator:
 
     def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy, **more: Any) -> LogZ:
         rng = self._rng.split("log_z")
-        made = how(energy, self.data.train, rng, samples=MODEL_SAMPLES, improper=self.improper, **more)
+        made = how(
+            energy,
+            self.data.train,
+            rng,
+            samples=MODEL_SAMPLES,
+            improper=self.improper,
+            max_gradients=self.trial.max_gradients,
+            **more,
+        )
         spent.append(made)
         return made
 
-    def _applies(self, metric: Metric, *, final: bool) -> bool:
+    def _applies(self, metric: Metric, *, costly: bool) -> bool:
         if "density" in metric.needs and not self.dataset.exact:
             return False
         if "samples" in metric.needs:
-            return final
-        return final or "log_z" not in metric.needs or self._cheap
+            return costly
+        return costly or "log_z" not in metric.needs or self._cheap
 
     def _true_pair(self, i: int, n: int) -> tuple[Tensor, Tensor]:
         """Independent true samples of ``n`` points and of the test set's size (real data: disjoint rows)."""
@@ -215,8 +225,9 @@ class Evaluator:
             log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS)
         columns = zip(_rounded(lattice), _rounded(log_model, DENSITY_DECIMALS), log_true, strict=True)
         rows = [{"what": "grid", "x": x, "log_model": m, "log_true": t} for x, m, t in columns]
-        for what, sample in (("model", drawn), ("true", self.data.test[:MODEL_SAMPLES])):
-            rows += [{"what": what, "x": x} for x in (_rounded(sample) if sample is not None else ())]
+        for what, sample in (("model", drawn), ("true", self.data.test)):
+            points = () if sample is None else _rounded(sample[:PICTURE_POINTS])
+            rows += [{"what": what, "x": x} for x in points]
         return [{"id": self.trial.id, **row} for row in rows]
 
 

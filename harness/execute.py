@@ -163,12 +163,16 @@ class _Run:
 
     def _train_and_evaluate(self, evaluator: Evaluator) -> None:
         assert self.training is not None
-        self._checkpoint(evaluator, final=False)
-        for share in _log_spaced(self.trial.checkpoints):
+        self._checkpoint(evaluator)
+        n, wanted = self.trial.checkpoints, 0
+        for i, share in enumerate(_log_spaced(n)):
+            # Every n/costly-th checkpoint; one that a long step has passed over is made up for at the next.
+            wanted += (i + 1) * self.trial.costly // n - i * self.trial.costly // n
             if self.training.progress < share:
                 self._train_until(share)
-                # A budget of few steps is used up before its last share.
-                self._checkpoint(evaluator, final=self.training.progress == 1)
+                final = self.training.progress == 1  # a budget of few steps is used up before its last share
+                self._checkpoint(evaluator, costly=wanted > 0 or final, final=final)
+                wanted = 0
         if self.trial.pictures:
             with self.training.meter.phase("evaluation"):
                 self.samples = evaluator.picture()
@@ -184,7 +188,7 @@ class _Run:
                 raise DeadlineError(f"{self.trial.timeout:g} s passed after {steps} steps")
         self.cpu += time.process_time() - begin
 
-    def _checkpoint(self, evaluator: Evaluator, *, final: bool) -> None:
+    def _checkpoint(self, evaluator: Evaluator, *, costly: bool = False, final: bool = False) -> None:
         training = self.training
         assert training is not None
         if final:
@@ -203,7 +207,7 @@ class _Run:
                     {**where, "metric": f"log_{name}", "source": "", "value": value, "trusted": True}
                 )
         with training.meter.phase("evaluation"):
-            self.curve += evaluator.rows(where, training.state, final=final)
+            self.curve += evaluator.rows(where, training.state, costly=costly, final=final)
 
     def record(self, status: str, reason: str, trace: str | None) -> Record:
         """Everything known about this attempt."""

@@ -113,5 +113,10 @@ def block_jackknife(distance: TwoSample, a: Tensor, b: Tensor) -> float:
     def without(x: Tensor, block: int) -> Tensor:
         return x[torch.arange(len(x), device=x.device) % BLOCKS != block]
 
-    left_out = [distance(without(a, block), without(b, block)) for block in range(BLOCKS)]
-    return math.sqrt((BLOCKS - 1) * torch.tensor(left_out, dtype=torch.float64).var(correction=0).item())
+    return jackknife_error([distance(without(a, block), without(b, block)) for block in range(BLOCKS)])
+
+
+def jackknife_error(left_out: list[float]) -> float:
+    """Standard error from the values without each of the blocks."""
+    spread = torch.tensor(left_out, dtype=torch.float64).var(correction=0).item()
+    return math.sqrt((len(left_out) - 1) * spread)

@@ -30,8 +30,8 @@ from ebmark.estimate import Budget, Estimate, estimate
 from ebmark.quadrature import POINTS, dtype_of, integrate
 from ebmark.samplers import hmc
 from ebmark.smc import LEAPFROGS, MOVES, systematic
+from ebmark.trial import MAX_GRADIENTS
 
-MAX_GRADIENTS = 320_000
 T_QUANTILE = 2.365  # Student's t, 97.5 %, 8 - 1 = 7 degrees of freedom
 IMPROPER = "the network has no Gaussian term, so Z may be infinite"
 

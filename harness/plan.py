@@ -55,7 +55,8 @@ class Study:
         name: of its results folder.
         text: the TOML text, to be stored beside the results.
         seeds: of the quality lane; the cost lane uses 0.
-        metrics: what is measured at each of ``checkpoints`` evaluations.
+        metrics: what is measured at each of ``checkpoints`` evaluations; what needs log Z or samples at
+            ``costly`` of them, for at most ``max_gradients`` each.
         methods: what is compared.
         cells: on what, in the quality lane.
         sweep: on what else, in the cost lane.
@@ -77,6 +78,8 @@ class Study:
     sweep: tuple[Cell, ...]
     budget: Budget
     checkpoints: int
+    costly: int
+    max_gradients: float
     optimisers: tuple[Optimiser, ...]
     cost: CostTable | None
     gpus: float
@@ -106,6 +109,8 @@ class Study:
                     n_train=cell.n_train,
                     metrics=self.metrics,
                     checkpoints=self.checkpoints,
+                    costly=self.costly,
+                    max_gradients=self.max_gradients,
                     timeout=self.timeout,
                     study=self.name,
                     pictures=self.pictures and seed == self.seeds[0] and cell.dim == 2,

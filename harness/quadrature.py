@@ -24,7 +24,9 @@ CHUNK = 1 << 14  # lattice points per call of the energy
 HALF_WIDTH = 6.0  # of the first box, in standard deviations of the data
 GROWTH, GROWTHS = 1.5, 8  # up to 100 standard deviations
 EDGE_GROW, EDGE_FLAG = 1e-12, 1e-8  # share of the mass in the outermost layer of an axis
-ENOUGH = 1e-7  # nats between all and half the points at which the lattice is fine enough
+# Nats between all and half the points at which the lattice is fine enough: its own error is then about the
+# square, and single precision alone makes 1e-7.
+ENOUGH = 1e-6
 TOLERANCE = 0.01  # nats above which the value is not trusted
 
 
@@ -64,23 +66,24 @@ def integrate(energy: Energy, data: Tensor) -> Integral:
     mean, sd = data.mean(0), data.std(0)
     half = HALF_WIDTH * sd.clamp(min=1e-3 * sd.max().item())
     coarse, fine = POINTS[d]
-    integral = _integrate(energy, mean, half, coarse)
-    return integral if integral.error <= ENOUGH else _integrate(energy, mean, half, fine)
+    integral, half = _integrate(energy, mean, half, coarse)
+    return integral if integral.error <= ENOUGH else _integrate(energy, mean, half, fine)[0]
 
 
-def _integrate(energy: Energy, mean: Tensor, half: Tensor, n: int) -> Integral:
+def _integrate(energy: Energy, mean: Tensor, half: Tensor, n: int) -> tuple[Integral, Tensor]:
+    """The integral over mean ± half, and the box ``(d,)`` that it grew to."""
     d = len(mean)
     for growth in range(GROWTHS + 1):
         log_p = _log_density(energy, mean, half, n)
         if not torch.isfinite(log_p).all():
             bad = int((~torch.isfinite(log_p)).sum())
             reason = f"the energy is not finite at {bad} of {log_p.numel()} points of the quadrature"
-            return Integral(value=math.nan, error=math.nan, edge=math.nan, reasons=(reason,))
+            return Integral(value=math.nan, error=math.nan, edge=math.nan, reasons=(reason,)), half
         edges = torch.tensor([_edge(log_p, axis) for axis in range(d)], device=half.device)
         if edges.max() <= EDGE_GROW or growth == GROWTHS:
             break
         half = torch.where(edges > EDGE_GROW, GROWTH * half, half)
-    return _integral(log_p, half, edges.max().item())
+    return _integral(log_p, half, edges.max().item()), half
 
 
 def _integral(log_p: Tensor, half: Tensor, edge: float) -> Integral:

@@ -14,10 +14,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from ebmark.errors import SpecError, did_you_mean
 from ebmark.specfile import Key, Places, dotted
+from ebmark.trial import MAX_GRADIENTS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 MAX_SEEDS = 10_000
+# Below it a search for modes, runs backwards and 2000 samples do not all get their least share (d <= 1000).
+LEAST_GRADIENTS = 150_000
 
 
 def seconds(given: Any) -> float:
@@ -61,7 +64,7 @@ class Table(BaseModel):
 
 
 class LimitsTable(Table):
-    """``budget`` of a method or a data set: what replaces the study's limits; batch and checkpoints stay."""
+    """``budget`` of a method or a data set: what replaces the study's limits; the other keys stay."""
 
     steps: Count | None = None
     passes: Positive | None = None
@@ -69,10 +72,15 @@ class LimitsTable(Table):
 
 
 class BudgetTable(LimitsTable):
-    """``[budget]``."""
+    """``[budget]``; metrics that need log Z or samples are taken at ``costly`` of the ``checkpoints``.
+
+    Those are evenly spread, and the last is one of them; each spends at most ``max_gradients``.
+    """
 
     batch: Count = 256
     checkpoints: Count = 8
+    costly: Count = 1
+    max_gradients: Annotated[float, Field(ge=LEAST_GRADIENTS)] = MAX_GRADIENTS
 
 
 class PluginTable(Table):

@@ -11,6 +11,9 @@ from typing import Any
 from ebmark.errors import SpecError
 from ebmark.record import LANES
 
+OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "study", "pictures")
+MAX_GRADIENTS = 320_000  # of the energy, on log Z and samples at one checkpoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:
@@ -82,8 +85,9 @@ class Optimiser:
 class Trial:
     """One cell of a study.
 
-    The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics``, ``checkpoints``), for how
-    long it may run (``timeout``) and under which study's name do not change what is trained.
+    The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics`` at ``checkpoints``, those
+    that need log Z or samples at ``costly`` of them, for at most ``max_gradients`` each), for how long it may
+    run (``timeout``) and under which study's name do not change what is trained.
     """
 
     lane: str = "quality"
@@ -97,6 +101,8 @@ class Trial:
     n_train: int | None = None
     metrics: tuple[Ref, ...] = ()
     checkpoints: int = 8
+    costly: int = 1
+    max_gradients: float = MAX_GRADIENTS
     timeout: float | None = None
     study: str = ""
     pictures: bool = False
@@ -108,8 +114,7 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits."""
-        outside = ("metrics", "checkpoints", "timeout", "study", "pictures")
-        inside = {name: value for name, value in asdict(self).items() if name not in outside}
+        inside = {name: value for name, value in asdict(self).items() if name not in OUTSIDE_ID}
         inside["dataset"]["args"] = self.dataset.content
         return hashlib.sha256(canonical(inside).encode()).hexdigest()[:16]
 

@@ -81,6 +81,8 @@ CASES = [
     ("steps = 100", "passes = inf", 6, ("budget.passes: inf given; allowed: a finite number",)),
     ("steps = 100", "passes = nan", 6, ("nan given",)),
     ("steps = 100", "batch = 3", 5, ("budget: none given; allowed: steps, passes or seconds",)),
+    ("steps = 100", "steps = 9\ncostly = 0", 7, ("budget.costly: 0 given; allowed: greater than 0",)),
+    ("steps = 100", "steps = 9\nmax_gradients = 9", 7, ("budget.max_gradients: 9 given; allowed: greater",)),
     ("steps = 100", "steps = 1979-05-27", 6, ("datetime.date(1979, 5, 27) given",)),
     ("[budget]", "[[budget]]", 5, ("budget", "allowed: a table")),
     ("[[methods]]\nname", "[methods]\nname", 15, ("not TOML",)),

@@ -93,6 +93,25 @@ def test_the_clock_stops_during_evaluation():
     assert record.trial["wall_loss"] / record.trial["wall"] > 0.5
 
 
+def test_costly_metrics_are_taken_at_chosen_checkpoints_and_cheap_ones_at_all():
+    metrics = ("fisher", "log_density_mse", "kl", "mode_weights")
+    asked = trial(
+        dataset=("two_modes", {"dim": 4}), metrics=metrics, checkpoints=4, costly=2, max_gradients=2e5
+    )
+    record = execute(asked, HERE)
+    steps = {
+        name: [point["step"] for point in record.curve if point["metric"] == name]
+        for name in (*metrics, "log_loss")
+    }
+    # 20 steps at 1/128, 1/25, 1/5 and 1 of the budget; the second and the fourth are costly, but the first
+    # step passes over the second, which is made up for at the third.
+    assert steps["fisher"] == steps["log_density_mse"] == [0, 1, 4, 20]
+    assert steps["log_loss"] == [1, 4, 20]
+    assert steps["kl"] == steps["mode_weights"] == [4, 20]
+    spent = [point["gradients"] for point in record.curve if point["metric"] == "kl"]
+    assert all(0 < gradients <= 201_000 for gradients in spent)
+
+
 @pytest.mark.parametrize(
     ("method", "status", "reason"),
     [
@@ -151,6 +170,8 @@ def test_data_and_weights_do_not_depend_on_the_method():
 def test_metrics_are_not_part_of_the_id_but_everything_trained_is():
     base = trial()
     assert trial(metrics=("kl",), checkpoints=3, timeout=9.0, study="x").id == base.id
+    assert trial(costly=3, max_gradients=2e5).id == base.id
+    assert base.id == "5938a73e0f72d0b9"  # an id of a stored result never changes
     others = [trial("dsm"), trial(seed=1), trial(budget=Budget(steps=21, batch=32)), trial(lane="cost")]
     assert len({base.id, *(other.id for other in others)}) == 5
     assert trial("cd", settings={"k": 1}).id == trial("cd").id

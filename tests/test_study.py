@@ -174,6 +174,15 @@ def test_ids_do_not_depend_on_name_metrics_checkpoints_or_time_limit(spec):
     assert ids == [t.id for t in load(spec()).trials()]
 
 
+def test_costly_checkpoints_and_their_cap(spec):
+    assert {(t.costly, t.max_gradients) for t in load(spec()).trials()} == {(1, 320_000)}
+    text = SPEC.replace("checkpoints = 4", "checkpoints = 4\ncostly = 2\nmax_gradients = 1e6")
+    study = load(spec(text))
+    quality = [t for t in study.trials() if t.lane == "quality"]
+    assert {(t.costly, t.max_gradients) for t in quality} == {(2, 1e6)}
+    assert [t.id for t in study.trials()] == [t.id for t in load(spec()).trials()]
+
+
 def test_seeds_may_be_listed(spec):
     study = load(spec(SPEC.replace("seeds = 2", "seeds = [7, 3]")))
     assert study.seeds == (7, 3)
