@@ -6,14 +6,17 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from ebmark import registry
+from ebmark.api import Dataset, RealDataset
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
 from ebmark.plan import Cell, MethodEntry, Study, plain_name
 from ebmark.selector import grid, parse
 from ebmark.spec import LimitsTable, Spec
 from ebmark.specfile import Key, Places, dotted
+from ebmark.train import own_rate
 from ebmark.trial import Budget, Optimiser, Ref
 
 
@@ -50,12 +53,11 @@ class Checker:
             PluginError: a plug-in is unknown or broken.
         """
         spec = self.spec
-        metrics = [self._selected("metric", ("metrics",), metric) for metric in spec.metrics]
         study = Study(
             name=spec.name,
             text=text,
             seeds=tuple(spec.seeds),
-            metrics=tuple(dict.fromkeys(itertools.chain(*metrics))),
+            metrics=self._metrics(("metrics",), spec.metrics),
             methods=self._methods(),
             cells=self._cells(),
             sweep=self._sweep(),
@@ -64,6 +66,7 @@ class Checker:
             costly=spec.budget.costly,
             max_gradients=spec.budget.max_gradients,
             optimisers=self._optimisers(),
+            tune=spec.tune,
             cost=spec.cost,
             gpus=spec.resources.gpus,
             timeout=spec.resources.timeout,
@@ -86,13 +89,26 @@ class Checker:
             name, settings = parse(selector)
         return self._refs(kind, key, name, {**settings, **more})
 
+    def _metrics(self, key: Key, selectors: list[str]) -> tuple[Ref, ...]:
+        """Metrics by selectors, each name with one setting only."""
+        found = [ref for metric in selectors for ref in self._selected("metric", key, metric)]
+        refs = tuple(dict.fromkeys(found))
+        name, n = Counter(plain_name(ref.name) for ref in refs).most_common(1)[0]
+        if n > 1:
+            where = f"{self.places.find(key)}: {dotted(key)}"
+            raise SpecError(f"{where}: {name!r} given with several settings; allowed: one of each")
+        return refs
+
     def _methods(self) -> tuple[MethodEntry, ...]:
         found: list[MethodEntry] = []
         for i, table in enumerate(self.spec.methods):
             only = None if table.datasets is None else frozenset(map(plain_name, table.datasets))
             refs = self._refs("method", ("methods", i), table.name, table.settings)
             budget = self._limits(("methods", i, "budget"), table.budget)
-            found.extend(MethodEntry(ref=ref, datasets=only, budget=budget) for ref in refs)
+            found.extend(
+                MethodEntry(ref=ref, datasets=only, budget=budget, lr=own_rate(registry.make(ref)))
+                for ref in refs
+            )
         return tuple(found)
 
     def _cells(self) -> tuple[Cell, ...]:
@@ -102,9 +118,26 @@ class Checker:
             key = ("datasets", i)
             own = self._selected("network", (*key, "network"), table.network) if table.network else standard
             budget = self._limits((*key, "budget"), table.budget)
+            metrics = self._metrics((*key, "metrics"), table.metrics) if table.metrics else None
             refs = self._refs("dataset", key, table.name, table.settings)
-            found += self._combine(refs, own, n_train=table.n_train, budget=budget)
+            cells = self._combine(refs, own, n_train=table.n_train, budget=budget, metrics=metrics)
+            found += [replace(cell, tuned_by=self._tuned_by(registry.make(cell.dataset))) for cell in cells]
         return tuple(found)
+
+    def _tuned_by(self, dataset: Dataset) -> Ref | None:
+        """The metric that a rate is chosen by there: real data have no truth, but a validation set."""
+        tune, key = self.spec.tune, ("tune", "by")
+        if tune is None:
+            return None
+        if isinstance(dataset, RealDataset):
+            return registry.ref("metric", "nll")
+        (ref, *more) = self._selected("metric", key, tune.by)
+        better = registry.make(ref).better
+        if more or better != "lower":
+            what = "several metrics" if more else "more is better"
+            given = f"{self.places.find(key)}: tune.by: {tune.by!r} given, {what}"
+            raise SpecError(f"{given}; allowed: one metric, the smaller the better")
+        return ref if dataset.exact else None
 
     def _sweep(self) -> tuple[Cell, ...]:
         """What the cost lane measures besides the quality lane's cells."""
@@ -141,17 +174,16 @@ class Checker:
         table = self.spec.optimiser
         settings = table.model_dump(exclude={"lr"})
         rates: list[float | None] = [None] if table.lr is None else [*table.lr]
+        if self.spec.tune is not None and len(set(rates)) > 1:
+            where = f"{self.places.find(('optimiser', 'lr'))}: optimiser.lr"
+            raise SpecError(f"{where}: {len(rates)} rates given beside [tune]; allowed: one, or no [tune]")
         with placed(self.places, ("optimiser",), settings):
             return tuple(Optimiser(lr=lr, **settings) for lr in dict.fromkeys(rates))
 
     def _check_names(self, study: Study) -> None:
         """Names that refer to other parts of the study, and names that results could not tell apart."""
-        metrics = [plain_name(ref.name) for ref in study.metrics]
-        if (most := Counter(metrics).most_common(1)[0])[1] > 1:
-            place = self.places.find(("metrics",))
-            raise SpecError(
-                f"{place}: metrics: {most[0]!r} given with several settings; allowed: one of each"
-            )
+        own = itertools.chain(*(cell.metrics or () for cell in study.cells))
+        metrics = [plain_name(ref.name) for ref in (*study.metrics, *own)]
         datasets = {plain_name(cell.dataset.name) for cell in study.cells + study.sweep} | self.mentioned
         for i, method in enumerate(self.spec.methods):
             for name in method.datasets or ():

@@ -20,9 +20,11 @@ from ebmark.parts import part_paths, write_atomic
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
-from ebmark.store import Store, done
+from ebmark.spec import TuneTable
+from ebmark.store import Store, done, read
 from ebmark.study import Study
 from ebmark.trial import Trial
+from ebmark.tuning import chooser, metric_name
 
 FAILED = ("diverged", "timeout", "oom", "crashed")
 
@@ -104,28 +106,29 @@ def drive(
 ) -> Outcome:
     """Runs what is missing; every record is on disk before the next is asked for.
 
-    The quality lane comes first and packs the machine; the cost lane follows, one trial at a time, its
+    The quality lane comes first and packs the machine, in a study that tunes together with the trials of the
+    rates, and then what is trained at the chosen ones; the cost lane follows, one trial at a time, its
     methods and dimensions interleaved at random so that a drift of the machine spreads over all.
 
     Raises:
         SpecError: ``only`` names no trial, or several.
         StoreError: the folder cannot be written.
     """
-    plan = study.trials()
-    order = [trial.id for trial in plan]
-    trials = _chosen(plan, only)
     progress, interrupted = None, False
     with Store(folder) as store:
+        plan = study.trials() + tuned(study, folder)
+        trials = _chosen(plan, only)
         before = done(folder)
         lane = planned_lane(folder, plan, before)
         jobs = missing(trials, before, "all" if only else rerun, stale or set(), lane)
         store.write_spec(study.text)
         write_lane(folder, lane)
-        write_atomic(folder / "plan.json", json.dumps(order).encode())
+        _write_plan(folder, plan)
         if jobs:
             runner = make_runner()
             progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)
-            interrupted = _run(store, jobs, runner, progress)
+            interrupted = _run(store, jobs, lambda: _extend(plan, study, folder, only), runner, progress)
+        order = [trial.id for trial in plan]
         # A folder where nothing happened stays as it is, so that its report is still newer than it.
         warnings = store.compact(order) if jobs or len(part_paths(folder / "trials")) != 1 else ()
     stored = done(folder)
@@ -139,6 +142,45 @@ def drive(
     )
 
 
+def tuned(study: Study, folder: Path) -> list[Trial]:
+    """The trials at the rates that the tables of ``folder`` speak for, as far as that is decided.
+
+    The folder need not exist yet.
+    """
+    return [] if study.tune is None else study.tuned(_chooser(study.tune, folder))
+
+
+def _chooser(tune: TuneTable, folder: Path) -> Callable[[Sequence[Trial]], float | None]:
+    if not (folder / "trials").is_dir():
+        return lambda rates: None
+    tables = read(folder)
+    return chooser(tables.trials, tables.curve, metric_name(tune.by))
+
+
+def undecided(study: Study, folder: Path) -> list[Trial]:
+    """What could follow from the rates still to be tried: the trials at the highest rate of each ladder.
+
+    They stand for those at the chosen rates, which cost the same; where the own rate wins, none follow.
+    """
+    if study.tune is None:
+        return []
+    known = _chooser(study.tune, folder)
+    return study.tuned(lambda rates: rates[-1].factor if known(rates) is None else None)
+
+
+def _extend(plan: list[Trial], study: Study, folder: Path, only: str | None) -> list[Job]:
+    """Adds to the plan, unless one trial was asked for, what the rates speak for by now; its jobs."""
+    known = {trial.id for trial in plan}
+    more = [] if only else [trial for trial in tuned(study, folder) if trial.id not in known]
+    plan.extend(more)
+    _write_plan(folder, plan)
+    return missing(more, done(folder))
+
+
+def _write_plan(folder: Path, plan: Sequence[Trial]) -> None:
+    write_atomic(folder / "plan.json", json.dumps([trial.id for trial in plan]).encode())
+
+
 def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
     if only is None:
         return trials
@@ -149,17 +191,34 @@ def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
     return found
 
 
-def _run(store: Store, jobs: list[Job], runner: Runner, progress: Progress) -> bool:
-    """Runs both lanes; returns whether the user interrupted."""
-    quality = [job for job in jobs if job.trial.lane == "quality"]
+def _run(
+    store: Store, jobs: list[Job], follow_up: Callable[[], list[Job]], runner: Runner, progress: Progress
+) -> bool:
+    """Runs all lanes; returns whether the user interrupted.
+
+    Args:
+        store: takes the records.
+        jobs: to run.
+        follow_up: what is to be run besides, once every job outside the cost lane has ended.
+        runner: runs them.
+        progress: counts them.
+    """
+    packed = [job for job in jobs if job.trial.lane != "cost"]
     cost = [job for job in jobs if job.trial.lane == "cost"]
     random.Random(0).shuffle(cost)
+
+    def run(lane: list[Job], *, exclusive: bool) -> None:
+        for record in _stoppable(runner.run(lane, exclusive=exclusive)):
+            store.append([record])
+            progress.add(record)
+
     try:
         with progress:
-            for lane, exclusive in ((quality, False), (cost, True)):
-                for record in _stoppable(runner.run(lane, exclusive=exclusive)):
-                    store.append([record])
-                    progress.add(record)
+            run(packed, exclusive=False)
+            more = follow_up()
+            progress.extend(len(more))
+            run(more, exclusive=False)
+            run(cost, exclusive=True)
     except KeyboardInterrupt:
         return True
     finally:

@@ -309,6 +309,7 @@ def _identity(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "budget": json.dumps(budget),
         "batch": trial.budget.batch,
+        "rate_factor": trial.factor,
         "code": code_version(trial),
     }
 

@@ -113,8 +113,11 @@ def _trials(folder: Path) -> pd.DataFrame | None:
 
 
 def wall_seconds(trials: Sequence[Trial], predictions: Sequence[Prediction], slots: int) -> float:
-    """Wall-clock of a run: the quality lane packed on ``slots``, then the cost lane one at a time."""
-    lanes = {"quality": 0.0, "cost": 0.0}
+    """Wall-clock of a run: the other lanes packed on ``slots``, then the cost lane one at a time."""
+    packed = alone = 0.0
     for trial, prediction in zip(trials, predictions, strict=True):
-        lanes[trial.lane] += prediction.seconds
-    return lanes["quality"] / slots + lanes["cost"]
+        if trial.lane == "cost":
+            alone += prediction.seconds
+        else:
+            packed += prediction.seconds
+    return packed / slots + alone

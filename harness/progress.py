@@ -58,6 +58,12 @@ class Progress:
         elapsed = time.monotonic() - self._since
         return elapsed / max(self.finished, 1) * (self.total - self.finished)
 
+    def extend(self, more: int) -> None:
+        """As many trials follow from the results so far."""
+        self.total += more
+        if more and self._live is None:
+            print(f"{more} more trials at the chosen rates", file=self.out, flush=True)
+
     def add(self, record: Record) -> None:
         """One more trial has finished."""
         row = record.trial
@@ -75,6 +81,7 @@ class Progress:
     def _line(self, row: Any) -> str:
         where = f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}"
         lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
+        lane = f" (tune, rate x {row['rate_factor']:.3g})" if row["lane"] == "tune" else lane
         reason = f": {row['reason']}" if row["reason"] else ""
         # The first trial of each worker also pays for its start: no forecast before a few are done.
         known = 3 * self.slots <= self.finished < self.total

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 
 STATUSES = {
     "ok": "the budget was used up and every metric was taken",
@@ -22,7 +22,7 @@ STATUSES = {
     "skipped": "the method declines this data set or network, by declaration",
     "cancelled": "interrupted by the user",
 }
-LANES = ("quality", "cost")
+LANES = ("quality", "tune", "cost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,9 @@ TRIALS: Mapping[str, Column] = {
     "id": _c("string", "trial id: a hash of everything that training depends on"),
     "schema": _c("int32", "version of the tables"),
     "study": _c("string", "name of the study"),
-    "lane": _c("string", "`quality` (packed; wall-clock is not compared) or `cost` (alone on its device)"),
+    "lane": _c(
+        "string", "`quality` or `tune` (packed; wall-clock is not compared), or `cost` (alone on its device)"
+    ),
     "repeat": _c("int32", "repetition of a cost measurement, 0 in the quality lane"),
     "method": _c("string", "name of the method"),
     "method_label": _c("string", "name and the settings that differ from the defaults, e.g. `cd[k=10]`"),
@@ -63,6 +65,7 @@ TRIALS: Mapping[str, Column] = {
     "batch": _c("int32", "data points per step"),
     "resolved": _c("string", "JSON: the method's settings as used, `auto` replaced by numbers"),
     "optimiser": _c("string", "JSON: optimiser settings as used"),
+    "rate_factor": _c("double", "where the study tunes: the rate over the study's own; else empty"),
     "parameters": _c("int64", "trainable numbers of all players"),
     "passes_forward": _c("double", "work in F: forwards of the energy, points x passes"),
     "passes_input_gradient": _c("double", "work in F: gradients with respect to the input"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,8 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 MAX_SEEDS = 10_000
 # Below it a search for modes, runs backwards and 2000 samples do not all get their least share (d <= 1000).
 LEAST_GRADIENTS = 150_000
+MAX_TUNE = 8  # with more rates the ladder leaves all that a method could use
+TUNE_SEED = 10**9  # of every tuning trial, far from the seeds that results are made with
 
 
 def seconds(given: Any) -> float:
@@ -43,6 +45,8 @@ def _seeds(given: Any) -> Any:
     right = all(type(seed) is int and 0 <= seed < 2**63 for seed in each)
     if not (each and right and len(set(each)) == len(each)):
         raise ValueError(f"their number, 1 to {MAX_SEEDS}, or a list of distinct whole numbers from 0 on")
+    if TUNE_SEED in each:
+        raise ValueError(f"seeds other than {TUNE_SEED}, with which settings are tuned")
     return each
 
 
@@ -106,12 +110,13 @@ class MethodTable(PluginTable):
 class DatasetTable(PluginTable):
     """``[[datasets]]``; the selector ``network`` replaces the study's, ``n_train`` fixes a training set.
 
-    ``budget`` holds for every method there, also for one with limits of its own.
+    ``metrics`` replace the study's; ``budget`` holds for every method there, also for one with its own.
     """
 
     network: str | None = None
     n_train: Count | None = None
     budget: LimitsTable | None = None
+    metrics: Annotated[list[str], Field(min_length=1)] | None = None
 
 
 class OptimiserTable(Table):
@@ -133,6 +138,14 @@ class CostTable(Table):
     dataset: str = "gaussian"
     network: str | None = None
     cells: bool = True
+
+
+class TuneTable(Table):
+    """``[tune]``: how many rates are tried per method and cell; that with the smallest ``by`` is chosen."""
+
+    over: Literal["lr"] = "lr"
+    trials: Annotated[int, Field(ge=2, le=MAX_TUNE)] = 4
+    by: str = "log_density_mse"
 
 
 class ResourcesTable(Table):
@@ -163,6 +176,7 @@ class Spec(Table):
     methods: Annotated[list[MethodTable], Field(min_length=1)]
     datasets: list[DatasetTable] = []
     optimiser: OptimiserTable = OptimiserTable()
+    tune: TuneTable | None = None
     cost: CostTable | None = None
     resources: ResourcesTable = ResourcesTable()
     target: Annotated[list[TargetTable], _Listed] = []
@@ -211,7 +225,7 @@ def _message(error: ValidationError, places: Places) -> str:
 
 def _allowed_keys(key: Key, given: str) -> str:
     """What may stand in the table at ``key``, the nearest to ``given`` if there is one."""
-    tables = (BudgetTable, OptimiserTable, CostTable, ResourcesTable, TargetTable)
+    tables = (BudgetTable, OptimiserTable, TuneTable, CostTable, ResourcesTable, TargetTable)
     models: dict[str, type[Table]] = {table.__name__.removesuffix("Table").lower(): table for table in tables}
     top = str(key[0]) if key else ""
     # The only table inside a method or a data set is its budget.

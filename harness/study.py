@@ -59,13 +59,14 @@ def load(
 def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:
     """Puts selectors in the place of the file's methods or data sets.
 
-    A data set or method that the file names too keeps the file's network, training points and budget.
+    A data set or method that the file names too keeps its network, training points, budget and metrics.
     """
     if not selectors:
         return
     key = f"{option}s"
+    names = ("network", "n_train", "budget", "metrics")
     kept = {
-        table["name"]: {name: table[name] for name in ("network", "n_train", "budget") if name in table}
+        table["name"]: {name: table[name] for name in names if name in table}
         for table in reversed(tables.get(key, []))
     }
     places.replace((key,), f"--{option}")

@@ -203,6 +203,11 @@ class Training:
         }
 
 
+def own_rate(method: Method) -> float:
+    """The rate of the energy's optimiser where the study gives none."""
+    return float(method.players.get("energy", {}).get("lr", LR))
+
+
 def _players(method: Method, module: nn.Module, state: State, settings: Optimiser) -> dict[str, Player]:
     players = {}
     for name in ("energy", *(name for name in state.params if name != "energy")):
@@ -211,7 +216,7 @@ def _players(method: Method, module: nn.Module, state: State, settings: Optimise
         declared = method.players.get(name, {})
         lr = declared.get("lr", LR)
         if settings.lr is not None:  # the energy's; an opponent keeps its declared ratio to it
-            lr = lr / method.players.get("energy", {}).get("lr", LR) * settings.lr
+            lr = lr / own_rate(method) * settings.lr
         betas = (declared.get("beta1", settings.beta1), declared.get("beta2", settings.beta2))
         optimiser = OPTIMISERS[settings.name](parameters, lr, betas)
         players[name] = Player(parameters=parameters, optimiser=optimiser, lr=lr)

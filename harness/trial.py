@@ -11,7 +11,7 @@ from typing import Any
 from ebmark.errors import SpecError
 from ebmark.record import LANES
 
-OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "study", "pictures")
+OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "study", "pictures", "factor")
 MAX_GRADIENTS = 320_000  # of the energy, on log Z and samples at one checkpoint
 
 
@@ -87,7 +87,8 @@ class Trial:
 
     The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics`` at ``checkpoints``, those
     that need log Z or samples at ``costly`` of them, for at most ``max_gradients`` each), for how long it may
-    run (``timeout``) and under which study's name do not change what is trained.
+    run (``timeout``) and under which study's name do not change what is trained. In a study that tunes,
+    ``factor`` says how many times the study's own rate the trial's is.
     """
 
     lane: str = "quality"
@@ -106,6 +107,7 @@ class Trial:
     timeout: float | None = None
     study: str = ""
     pictures: bool = False
+    factor: float | None = None
 
     def __post_init__(self) -> None:
         if self.lane not in LANES:

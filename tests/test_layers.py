@@ -24,7 +24,7 @@ LAYERS: Mapping[int, str] = {
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.evaluate ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan "
     "ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
-    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock "
+    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock ebmark.tuning "
     "ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.drive ebmark.predict ebmark.progress "

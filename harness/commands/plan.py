@@ -10,7 +10,7 @@ from typing import Any
 
 from ebmark import registry
 from ebmark.console import Console
-from ebmark.drive import FAILED, missing, planned_lane
+from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
 from ebmark.predict import Costs, Prediction, wall_seconds
 from ebmark.progress import duration
 from ebmark.store import done
@@ -34,7 +34,7 @@ COLUMNS = [
 
 def show(console: Console, study: Study, folder: Path) -> None:
     """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest."""
-    trials = study.trials()
+    trials = study.trials() + tuned(study, folder)
     stored = done(folder)
     statuses = dict(zip(stored["id"], stored["status"], strict=True))
     left = {job.trial.id for job in missing(trials, stored, lane=planned_lane(folder, trials, stored))}
@@ -50,6 +50,12 @@ def show(console: Console, study: Study, folder: Path) -> None:
         f"{len(trials)} trials, {len(todo)} to run: {work / 3600:.2g} CPU-hours, "
         f"about {duration(wall)} on {slots} CPUs"
     )
+    if open_ := undecided(study, folder):
+        more = sum(costs.predict(trial).seconds for trial in open_)
+        console.say(
+            f"up to {len(open_)} more at rates still to be chosen: {more / 3600:.2g} CPU-hours, "
+            f"about {duration(more / slots)}"
+        )
     console.say(f"costs from {costs.source}")
     console.document(
         {
@@ -59,6 +65,7 @@ def show(console: Console, study: Study, folder: Path) -> None:
                 {"id": t.id, "status": statuses.get(t.id), **_json(t, predictions[t.id])} for t in trials
             ],
             "missing": len(todo),
+            "undecided": len(open_),
             "cpu_hours": work / 3600,
             "wall_seconds": wall,
             "slots": slots,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from pandas import DataFrame, Series
 from ebmark.errors import StoreError
 from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
 from ebmark.store import read_samples
+from ebmark.tuning import metric_name
 
 CELL = [
     "method_label",
@@ -150,7 +152,8 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
 
 def _metrics(spec: Mapping[str, Any]) -> set[str]:
     """Names of the study's metrics, without settings and file: no diagnostics, whatever they begin with."""
-    return {str(text).split("[")[0].rpartition(":")[-1].strip() for text in spec.get("metrics", [])}
+    own = (entry.get("metrics", []) for entry in spec.get("datasets", []))
+    return {metric_name(str(text)) for text in (*spec.get("metrics", []), *chain.from_iterable(own))}
 
 
 def _samples(tables: Tables) -> Callable[[str], DataFrame]:
