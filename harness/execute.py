@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from ebmark import registry
-from ebmark.api import Auto, Method, Rng, resolve
-from ebmark.evaluate import Evaluator, points
+from ebmark.api import Auto, Dataset, Method, Network, Rng, resolve
+from ebmark.evaluate import Evaluator, Points, points
 from ebmark.plan import plain_name
 from ebmark.record import SCHEMA, Record, Row, row
 from ebmark.sources import code_hash
@@ -128,6 +128,7 @@ class _Run:
         self.module: nn.Module | None = None
         self.dim: int | None = None
         self.cpu = 0.0
+        self.flops: float | None = None
         self.curve: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
 
@@ -141,25 +142,33 @@ class _Run:
             return "skipped", declined
         data = points(trial, dataset, device)
         self.method = resolve(method, data.train)
-        key = (trial.dataset.name, trial.dataset.content, trial.seed)
-        weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
-        more: dict[str, Any] = {"dataset": dataset} if network.of_target else {}
-        if (heads := method.heads(dataset.dim)) > 1:
-            more["heads"] = heads
-        self.module = network.build(data.train, weights, **more)
-        stream = batches(
-            dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, device=device)
-        )
-        rng = Rng.of("method", trial.method.name, trial.method.args, *key, device=device)
-        self.training = Training(
-            self.method, self.module, data.train, stream, rng, trial.budget, trial.optimiser
-        )
+        self.training = self._start(dataset, network, data)
+        self.module = self.training.module
         if trial.lane == "cost":
+            self.training.sliced = True
             self._train_until(1.0)
+            if trial.repeat == 0:  # once per cell, and on a twin: counting takes time
+                self.flops = self._start(dataset, network, data).count_flops()
         else:
             self._train_and_evaluate(Evaluator(trial, dataset, data, self.method, self.module))
         self.training.check_parameters()
         return "ok", ""
+
+    def _start(self, dataset: Dataset, network: Network, data: Points) -> Training:
+        """The training before its first step, the same each time."""
+        trial, device = self.trial, data.train.device
+        assert self.method is not None
+        key = (trial.dataset.name, trial.dataset.content, trial.seed)
+        weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
+        more: dict[str, Any] = {"dataset": dataset} if network.of_target else {}
+        if (heads := self.method.heads(dataset.dim)) > 1:
+            more["heads"] = heads
+        module = network.build(data.train, weights, **more)
+        stream = batches(
+            dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, device=device)
+        )
+        rng = Rng.of("method", trial.method.name, trial.method.args, *key, device=device)
+        return Training(self.method, module, data.train, stream, rng, trial.budget, trial.optimiser)
 
     def _train_and_evaluate(self, evaluator: Evaluator) -> None:
         assert self.training is not None
@@ -186,6 +195,7 @@ class _Run:
             if time.monotonic() > self.deadline:
                 steps = self.training.steps
                 raise DeadlineError(f"{self.trial.timeout:g} s passed after {steps} steps")
+        self.training.settle()
         self.cpu += time.process_time() - begin
 
     def _checkpoint(self, evaluator: Evaluator, *, costly: bool = False, final: bool = False) -> None:
@@ -263,6 +273,8 @@ class _Run:
             "first_call": training.first_call,
             "step_seconds": median,
             "step_seconds_iqr": spread,
+            "meter_share": training.meter_share() if self.trial.lane == "cost" else None,
+            "flops": self.flops,
         }
 
     def _model(self) -> bytes | None:

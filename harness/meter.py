@@ -11,11 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 
 ENERGY = "energy"  # the player that every method has
 PHASES = ("data", "sampling", "loss", "backward", "optimiser", "evaluation")
+DIVISIBLE = ("sampling", "loss", "backward", "optimiser")  # the phases of a step once it has its batch
+SPANS = 1024  # spans that wait to be read: reading one on a GPU waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,36 @@ class Passes:
     __rmul__ = __mul__
 
 
+class HostClock:
+    """The monotonic clock of this machine; a mark is a time in seconds."""
+
+    def mark(self) -> float:
+        """Now."""
+        return time.perf_counter()
+
+    def seconds(self, begin: float, end: float) -> float:
+        """From one mark to another."""
+        return end - begin
+
+
+class DeviceClock:
+    """The clock of a CUDA device; a mark is an event in its stream, and setting one does not wait for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def mark(self) -> torch.cuda.Event:
+        """When the device has done everything that was asked of it so far."""
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]  # of torch
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def seconds(self, begin: torch.cuda.Event, end: torch.cuda.Event) -> float:
+        """From one mark to another; waits for the later."""
+        end.synchronize()
+        return float(begin.elapsed_time(end)) * 1e-3
+
+
 class Meter:
     """Counts passes and shares the wall-clock among phases.
 
@@ -51,19 +84,26 @@ class Meter:
     An opponent's passes are counted apart, in forwards of its own network.
 
     Args:
-        device: the device to synchronise with at each change of phase.
+        device: whose clock tells the time.
+
+    Attributes:
+        divided: time every phase inside a step. Without it the time of a step goes to none in particular and
+            is shared out as in the steps that were divided: so the price of dividing can be measured.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+        device = torch.device(device)
+        self.clock: Any = DeviceClock(device) if device.type == "cuda" else HostClock()
         self._counts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.transitions = 0
         self.noise_samples = 0
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.divided = True
+        self._seconds: defaultdict[str | None, float] = defaultdict(float)
+        self._spans: list[tuple[str | None, Any, Any]] = []
         self._graph: defaultdict[str, float] = defaultdict(float)
         self._through = 0.0
         self._phase: str | None = None
-        self._since = 0.0
+        self._since: Any = None
 
     def count(
         self, n: float, *, player: str = ENERGY, graph: float = 0, through: float = 0, **kinds: float
@@ -97,6 +137,9 @@ class Meter:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time spent inside belongs to ``name`` alone, not to the phase around it."""
+        if self._phase is not None and not self.divided:
+            yield
+            return
         outer = self._switch(name)
         try:
             yield
@@ -104,20 +147,35 @@ class Meter:
             self._switch(outer)
 
     def _switch(self, name: str | None) -> str | None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        outer = self._phase
+        now, outer = self.clock.mark(), self._phase
         if outer is not None:
-            self.seconds[outer] += now - self._since
+            whole = outer in DIVISIBLE and not self.divided
+            self._spans.append((None if whole else outer, self._since, now))
+            if len(self._spans) >= SPANS:
+                self._settle()
         self._phase, self._since = name, now
         return outer
 
+    def _settle(self) -> None:
+        for name, begin, end in self._spans:
+            self._seconds[name] += self.clock.seconds(begin, end)
+        self._spans.clear()
+
     def restart_clock(self) -> None:
         """Forgets the seconds so far, outside any phase; the counts stay."""
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._spans.clear()
+        self._seconds.clear()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall-clock by phase; on a GPU this waits for the device."""
+        self._settle()
+        divided = sum(self._seconds[name] for name in DIVISIBLE)
+        factor = 1 + self._seconds[None] / divided if divided else 1.0
+        return {name: self._seconds[name] * (factor if name in DIVISIBLE else 1) for name in PHASES}
 
     @property
     def training_seconds(self) -> float:
         """Wall-clock of every phase but evaluation."""
-        return sum(seconds for name, seconds in self.seconds.items() if name != "evaluation")
+        self._settle()
+        return sum(seconds for name, seconds in self._seconds.items() if name != "evaluation")

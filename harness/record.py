@@ -91,6 +91,15 @@ TRIALS: Mapping[str, Column] = {
     ),
     "step_seconds": _c("double", "cost lane: median seconds per step; else empty", timing=True),
     "step_seconds_iqr": _c("double", "cost lane: interquartile range of the seconds per step", timing=True),
+    "meter_share": _c(
+        "double",
+        "cost lane: what timing the phases adds to a step, as a share; some steps go without it",
+        timing=True,
+    ),
+    "flops": _c(
+        "double",
+        "cost lane, repeat 0: floating-point operations of one step in matrix products and convolutions",
+    ),
     "cpu": _c("double", "CPU seconds of the process during training", timing=True),
     "memory": _c(
         "double", "peak memory in bytes (resident set on CPU, allocator's peak on GPU)", timing=True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,10 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng, State, Step
+from ebmark.flops import FlopCounter
 from ebmark.optimisers import OPTIMISERS
 from ebmark.trial import Budget, Optimiser
 
 LR = 2e-3  # of a player that declares none
+SLICE = (
+    3  # steps between changes of what the meter divides; odd, so that no schedule of players falls in with it
+)
+LOOK = 16  # steps between looks at what a GPU computed: each look waits for it
 BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do not dominate a cheap step
 
 
@@ -76,7 +83,9 @@ class Training:
 
     Attributes:
         meter: passes and seconds; ``first_call`` holds the first step's seconds, which are in no phase.
-        step_times: seconds of each later step without making its batch, by the players that it moved.
+        sliced: the meter divides every other slice of steps only, so that its own price shows.
+        step_times: seconds of each later step without making its batch, by the players that it moved and
+            whether the meter divided it.
         logs: sums of the diagnostics since ``flush_logs``.
     """
 
@@ -91,7 +100,7 @@ class Training:
         optimiser: Optimiser,
     ) -> None:
         self.method, self.module, self.stream, self.rng, self.budget = method, module, stream, rng, budget
-        self.schedule = optimiser.schedule
+        self.optimiser = optimiser
         self.state: State = method.init(Energy(module), data, rng.split("init"))
         self.meter = Meter(data.device)
         self.energy = Energy(module, self.meter)
@@ -99,7 +108,12 @@ class Training:
         self.steps = 0
         self.per_point = method.passes(data.shape[-1])
         self.first_call = 0.0
-        self.step_times: defaultdict[frozenset[str], list[float]] = defaultdict(list)
+        self.sliced = False
+        self.step_times: defaultdict[tuple[frozenset[str], bool], list[float]] = defaultdict(list)
+        self._look = LOOK if data.is_cuda else 1
+        self._spent = 0.0
+        self._laps: list[tuple[tuple[frozenset[str], bool], Any, Any]] = []
+        self._unseen: list[tuple[int, str, Tensor]] = []
         self._logs: dict[str, tuple[Tensor, int]] = {}
 
     @property
@@ -113,39 +127,71 @@ class Training:
             whole = whole_steps(budget, budget.passes, self.per_point) * budget.batch * self.per_point.total
             shares.append(self.meter.passes.total / whole)
         if budget.seconds is not None:
-            shares.append(self.meter.training_seconds / budget.seconds)
+            shares.append(self._spent / budget.seconds)
         return min(max(shares), 1.0)
 
     def step(self) -> None:
         """One update of every player that the method's loss names.
 
         Raises:
-            DivergedError: a loss is not finite.
+            DivergedError: a loss is not finite; on a GPU up to ``LOOK`` steps later.
         """
-        for player in self.players.values():
-            factor = 0.5 * (1 + math.cos(math.pi * self.progress)) if self.schedule == "cosine" else 1.0
-            for group in player.optimiser.param_groups:
-                group["lr"] = player.lr * factor
-        with self.meter.phase("data"):
+        self._set_rates()
+        meter = self.meter
+        meter.divided = not self.sliced or self.steps // SLICE % 2 == 0
+        with meter.phase("data"):
             x = next(self.stream)
-        before = self.meter.training_seconds
-        with self.meter.phase("loss"):
+        begin = meter.clock.mark()
+        with meter.phase("loss"):
             step = self.method.step(self.energy, x, self.state, self.rng)
-        self._descend(step)
+            self.check_losses(step)
+            self._descend(step)
         self.state = step.state
+        self._laps.append(((frozenset(step.losses), meter.divided), begin, meter.clock.mark()))
         self.steps += 1
         losses = {"loss" if who == "energy" else f"loss_{who}": loss for who, loss in step.losses.items()}
         self._log({**losses, **step.logs})
         if self.steps == 1:
-            self.first_call = self.meter.training_seconds
-            self.meter.restart_clock()
-        else:
-            self.step_times[frozenset(step.losses)].append(self.meter.training_seconds - before)
+            self.first_call = meter.training_seconds
+            self._laps.clear()
+            meter.restart_clock()
+        if self.steps % self._look == 0:
+            self.settle()
+
+    def settle(self) -> None:
+        """Reads what the device has finished: losses and times.
+
+        Raises:
+            DivergedError: a loss is not finite.
+        """
+        if self._unseen and not torch.stack([loss for *_, loss in self._unseen]).isfinite().all():
+            raise self.diverged(*next(seen for seen in self._unseen if not seen[-1].isfinite().all()))
+        self._unseen.clear()
+        for kind, begin, end in self._laps:
+            self.step_times[kind].append(self.meter.clock.seconds(begin, end))
+        self._laps.clear()
+        if self.budget.seconds is not None:
+            self._spent = self.meter.training_seconds
+
+    def check_losses(self, step: Step) -> None:
+        """Raises ``DivergedError`` if a loss is not finite; on a GPU it is read later, by ``settle``."""
+        self._unseen += [(self.steps + 1, name, loss.detach()) for name, loss in step.losses.items()]
+        if self._look == 1:
+            self.settle()
+
+    def diverged(self, step: int, name: str, loss: Tensor) -> DivergedError:
+        """The loss of a player was not finite in a step."""
+        return DivergedError(f"the loss of {name} is {loss.max().item()} at step {step}")
+
+    def _set_rates(self) -> None:
+        if self.optimiser.schedule != "cosine":
+            return
+        factor = 0.5 * (1 + math.cos(math.pi * self.progress))
+        for player in self.players.values():
+            for group in player.optimiser.param_groups:
+                group["lr"] = player.lr * factor
 
     def _descend(self, step: Step) -> None:
-        for name, loss in step.losses.items():
-            if not torch.isfinite(loss).all():
-                raise DivergedError(f"the loss of {name} is {loss.max().item()} at step {self.steps + 1}")
         with self.meter.phase("backward"):
             for i, (name, loss) in enumerate(step.losses.items()):
                 parameters = self.players[name].parameters
@@ -173,19 +219,44 @@ class Training:
 
         Where players rest, steps differ by more than noise: each kind of step counts with its share.
         """
+        self.settle()
         total = sum(map(len, self.step_times.values()))
         if total < 2:
             return next((times[0] for times in self.step_times.values()), math.nan), math.nan
         median = spread = 0.0
-        for times in self.step_times.values():
-            timed = times[2:] or times
+        for players in dict.fromkeys(players for players, _ in self.step_times):
+            every = [times for (who, _), times in self.step_times.items() if who == players]
+            timed = [time for times in every for time in times[2:] or times]
             low, middle, high = statistics.quantiles(timed, n=4) if len(timed) > 1 else 3 * timed
-            median += len(times) / total * middle
-            spread += len(times) / total * (high - low)
+            share = sum(map(len, every)) / total
+            median += share * middle
+            spread += share * (high - low)
         return median, spread
 
+    def meter_share(self) -> float:
+        """What dividing a step among phases adds to its seconds, as a share; NaN where no slice went without.
+
+        A single trial knows it as well as it knows its seconds, to some per cent; it may be below 0.
+        """
+        self.settle()
+        ratios, weights = [], []
+        for (players, divided), times in self.step_times.items():
+            whole = self.step_times.get((players, False), [])
+            if divided and min(len(times), len(whole)) > 2:
+                ratios.append(statistics.median(times[2:]) / statistics.median(whole[2:]) - 1)
+                weights.append(len(times) + len(whole))
+        return sum(map(operator.mul, ratios, weights)) / sum(weights) if weights else math.nan
+
+    def count_flops(self) -> float:
+        """Makes a step and returns its floating-point operations, without those of making its batch."""
+        self.stream = itertools.chain([next(self.stream)], self.stream)
+        with FlopCounter() as counter:
+            self.step()
+        return float(counter.flops)
+
     def check_parameters(self) -> None:
-        """Raises ``DivergedError`` if a parameter is not finite."""
+        """Raises ``DivergedError`` if a loss or a parameter is not finite."""
+        self.settle()
         for player in self.players.values():
             if not all(torch.isfinite(p).all() for p in player.parameters):
                 raise DivergedError(f"a parameter is not finite after step {self.steps}")
@@ -196,7 +267,7 @@ class Training:
             name: {
                 "lr": player.lr,
                 **({"betas": list(defaults["betas"])} if "betas" in defaults else {}),
-                "schedule": self.schedule,
+                "schedule": self.optimiser.schedule,
             }
             for name, player in self.players.items()
             if (defaults := player.optimiser.defaults)

@@ -1,10 +1,13 @@
 """The meter: exclusive phases, and counts that a backward pass commits."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 
 from ebmark import meter as module
-from ebmark.meter import Meter, Passes
+from ebmark.flops import FlopCounter
+from ebmark.meter import PHASES, Meter, Passes
 
 
 @pytest.fixture
@@ -50,3 +53,73 @@ def test_arithmetic_of_passes():
     assert 2 * Passes(forward=1, backward=3) + Passes(input_gradient=4) == Passes(
         forward=2, input_gradient=4, backward=6
     )
+
+
+def test_undivided_steps_are_shared_out_as_the_divided_ones_were(clock):
+    meter = Meter()
+
+    def step(data: float, sampling: float, loss: float) -> None:
+        with meter.phase("data"):
+            clock[0] += data
+        with meter.phase("loss"):
+            clock[0] += loss
+            with meter.phase("sampling"):
+                clock[0] += sampling
+
+    step(1, 6, 2)
+    meter.divided = False
+    step(2, 10, 6)
+    assert meter.training_seconds == 27
+    assert meter.seconds == {**dict.fromkeys(PHASES, 0.0), "data": 3, "sampling": 18, "loss": 6}
+    meter.restart_clock()
+    assert not any(meter.seconds.values())
+
+
+class Event:
+    """A CUDA event of a device that has finished when it is waited for."""
+
+    waits = 0
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def synchronize(self) -> None:
+        Event.waits += 1
+
+    def elapsed_time(self, end: Event) -> float:
+        return 1e3 * (end.now - self.now)
+
+
+def test_a_devices_time_is_read_when_it_is_asked_for(clock, monkeypatch):
+    meter = Meter()
+    device = module.DeviceClock(torch.device("cuda"))
+    monkeypatch.setattr(device, "mark", lambda: Event(clock[0]))
+    meter.clock = device
+    with meter.phase("loss"):
+        clock[0] += 1
+        with meter.phase("sampling"):
+            clock[0] += 10
+    assert Event.waits == 0, "a change of phase does not wait for the device"
+    assert (meter.seconds["loss"], meter.seconds["sampling"]) == (1, 10)
+    assert Event.waits == 3
+
+
+def test_flops_are_those_of_the_matrix_products():
+    """n points through d -> w -> 1: 2 n w (d + 1) forward; twice that backward, less the input's gradient."""
+    n, d, w = 7, 3, 5
+    network = torch.nn.Sequential(torch.nn.Linear(d, w), torch.nn.SiLU(), torch.nn.Linear(w, 1))
+    x = torch.randn(n, d)
+    with FlopCounter() as forward:
+        loss = network(x).sum()
+    with FlopCounter() as backward:
+        loss.backward()
+    assert forward.flops == 2 * n * w * (d + 1)
+    assert backward.flops == 2 * forward.flops - 2 * n * w * d
+
+
+def test_flops_of_a_gradient_with_respect_to_a_leaf():
+    layer = torch.nn.Linear(4, 6)
+    x = torch.randn(3, 4, requires_grad=True)
+    with FlopCounter() as counter:
+        torch.autograd.grad(layer(x).sum(), x)
+    assert counter.flops == 2 * (2 * 3 * 4 * 6)

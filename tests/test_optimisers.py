@@ -71,3 +71,17 @@ def test_every_optimiser_makes_a_step(name):
     ps[0].square().sum().backward()
     (moved,) = moves(optimiser, ps)
     assert (moved * ps[0].grad < 0).all()
+
+
+def test_adam_is_fused_and_moves_as_the_plain_loop_does():
+    fused = OPTIMISERS["adam"](parameters((4, 3), (5,)), 0.01, (0.9, 0.99))
+    plain = torch.optim.Adam(parameters((4, 3), (5,)), 0.01, betas=(0.9, 0.99), foreach=False, fused=False)
+    assert fused.param_groups[0]["fused"]
+    for step in range(5):
+        for optimiser in (fused, plain):
+            optimiser.zero_grad()
+            for p in optimiser.param_groups[0]["params"]:
+                ((p - step) ** 4).sum().backward()
+            optimiser.step()
+    for p, q in zip(*(optimiser.param_groups[0]["params"] for optimiser in (fused, plain)), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-12, atol=0)

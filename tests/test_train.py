@@ -9,7 +9,7 @@ import torch
 
 from ebmark import registry
 from ebmark.api import Rng
-from ebmark.train import Training, batches
+from ebmark.train import DivergedError, Training, batches
 from ebmark.trial import Budget, Optimiser
 
 
@@ -45,8 +45,8 @@ def test_the_passes_of_a_method_that_never_rests_make_a_whole_number_of_steps():
 def test_each_kind_of_step_counts_with_its_share():
     """Four steps of a critic at 1 s for each of both players at 5 s: 1.8 s a step, not the median's 1."""
     run = training("lsd", Budget(steps=1))
-    run.step_times[frozenset({"critic"})] = [9.0, 9.0] + [1.0] * 78
-    run.step_times[frozenset({"critic", "energy"})] = [9.0, 9.0] + [5.0] * 18
+    run.step_times[frozenset({"critic"}), True] = [9.0, 9.0] + [1.0] * 78
+    run.step_times[frozenset({"critic", "energy"}), True] = [9.0, 9.0] + [5.0] * 18
     assert run.step_seconds() == (pytest.approx(0.8 * 1 + 0.2 * 5), 0.0)
     run.step_times.clear()
     assert all(map(math.isnan, run.step_seconds()))
@@ -74,3 +74,53 @@ def test_each_player_is_moved_by_its_own_loss_alone():
         for p, old, gradient in zip(player.parameters, before[name], own[name], strict=True):
             assert torch.equal(p.grad, gradient)
             assert not torch.equal(p, old) or not gradient.any()
+
+
+def test_dividing_a_step_is_charged_against_steps_that_were_not_divided():
+    """Steps of one player 5 % slower when divided, of both 1 % slower, in the proportion 3 to 1."""
+    run = training("lsd", Budget(steps=1))
+    for players, cost, n in (({"critic"}, 1.05, 32), ({"critic", "energy"}, 1.01, 12)):
+        run.step_times[frozenset(players), True] = [9.0, 9.0] + [cost] * (n - 2)
+        run.step_times[frozenset(players), False] = [9.0, 9.0] + [1.0] * (n // 2 - 2)
+    expected = (0.05 * 48 + 0.01 * 18) / 66
+    assert run.meter_share() == pytest.approx(expected)
+    run.step_times.clear()
+    assert math.isnan(run.meter_share())
+
+
+def test_slices_change_nothing_but_the_clock():
+    plain, sliced = (training("lsd", Budget(steps=12)) for _ in range(2))
+    sliced.sliced = True
+    for run in (plain, sliced):
+        while run.progress < 1:
+            run.step()
+    assert {divided for _, divided in sliced.step_times} == {True, False}
+    assert sum(map(len, sliced.step_times.values())) == 11, "the first call is apart"
+    for p, q in zip(plain.module.parameters(), sliced.module.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert sliced.meter.seconds.keys() == plain.meter.seconds.keys()
+    assert sum(sliced.meter.seconds.values()) == pytest.approx(sliced.meter.training_seconds)
+
+
+def test_a_loss_that_is_read_later_is_blamed_on_its_own_step():
+    run = training("dsm", Budget(steps=100), sigma=0.1)
+    run._look = 8
+    for _ in range(3):
+        run.step()
+    with torch.no_grad():
+        next(run.module.parameters()).fill_(math.nan)
+    with pytest.raises(DivergedError, match="the loss of energy is nan at step 4"):
+        while run.progress < 1:
+            run.step()
+    assert run.steps == 8
+
+
+def test_a_loss_that_is_not_finite_moves_nothing():
+    run = training("dsm", Budget(steps=100), sigma=0.1)
+    parameters = [*run.module.parameters()]
+    with torch.no_grad():
+        parameters[0].fill_(math.inf)
+    before = [p.detach().clone() for p in parameters]
+    with pytest.raises(DivergedError, match="the loss of energy is nan at step 1"):
+        run.step()
+    assert all(map(torch.equal, parameters, before))
