@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ebmark import registry
 from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, RealDataset, Rng, State, Value
 from ebmark.floors import NORMAL_QUANTILE
-from ebmark.log_z import LogZ, log_z, smc
+from ebmark.log_z import LogZ, known, log_z, smc
 from ebmark.ops import fit_gaussian, gaussian_log_prob
 from ebmark.quadrature import POINTS
 from ebmark.trial import Ref, Trial
@@ -74,7 +74,11 @@ class Evaluator:
     ) -> None:
         self.trial, self.dataset, self.data, self.method, self.network = trial, dataset, data, method, network
         self.metrics: list[Metric] = [registry.make(ref) for ref in trial.metrics]
-        self.improper = not registry.make(trial.network).normalisable
+        made = registry.make(trial.network)
+        self.improper = not made.normalisable
+        # The network ``truth`` tests the estimate. Where samples are wanted, the sampler's doubts must hold.
+        sampled = any("samples" in metric.needs for metric in self.metrics)
+        self._known = made.known_z and not made.of_target and not sampled
         self.device = data.test.device
         self._rng = Rng.of(
             "evaluation", trial.dataset.name, trial.dataset.content, trial.seed, device=self.device
@@ -92,7 +96,7 @@ class Evaluator:
         energy = self.method.graded(Energy(self.network), state)
         spent: list[LogZ] = []
         own = cache(lambda: self._own_samples(state))
-        estimate = cache(lambda: self._spend(spent, log_z, energy, starts=self._starts(state, own)))
+        estimate = cache(lambda: self._log_z(spent, energy, state, own))
         # A quadrature gives no samples, and needs no check of the sampler's log Z; elsewhere one gives both.
         drawn = cache(
             lambda: (
@@ -171,7 +175,7 @@ class Evaluator:
 
     @property
     def _cheap(self) -> bool:
-        return self.dataset.dim <= CHEAP_LOG_Z
+        return self.dataset.dim <= CHEAP_LOG_Z or self._known
 
     def _starts(self, state: State, own: Callable[[], Tensor | None]) -> Tensor | None:
         """Where the model may have mass that the data lack: the generator's samples and the kept chains."""
@@ -180,6 +184,15 @@ class Evaluator:
         like = self.data.test.shape[1:]
         known = [x for x in (own(), state.buffers.get("chains")) if x is not None and x.shape[1:] == like]
         return torch.cat([x[:MODEL_SAMPLES] for x in known]) if known else None
+
+    def _log_z(
+        self, spent: list[LogZ], energy: Energy, state: State, own: Callable[[], Tensor | None]
+    ) -> LogZ:
+        """Of the network in closed form where that serves, else estimated."""
+        if self._known and energy.module is self.network:
+            with torch.no_grad():
+                return known(cast(Any, self.network).log_z().item())
+        return self._spend(spent, log_z, energy, starts=self._starts(state, own))
 
     def _spend(self, spent: list[LogZ], how: Callable[..., LogZ], energy: Energy, **more: Any) -> LogZ:
         rng = self._rng.split("log_z")

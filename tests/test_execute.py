@@ -238,3 +238,21 @@ def test_the_likelihood_of_a_network_that_may_not_be_normalisable_is_not_trusted
     assert not any(point["trusted"] for point in nll)
     assert all("may be infinite" in point["reasons"] for point in nll)
     assert all(point["trusted"] for point in curve if point["metric"] == "fisher")
+
+
+@pytest.mark.parametrize(("metrics", "gradients"), [(("kl",), False), (("kl", "mmd"), True)])
+def test_a_known_log_z_is_used_at_every_checkpoint_unless_samples_are_drawn(metrics, gradients):
+    """At the start KL(N(0, Σ) | N(0, a² I)) has a closed form; where samples are drawn their sampler is used."""
+    d, start = 4, 2.0
+    target = ("gaussian", {"dim": d, "condition": 10.0})
+    made = trial(dataset=target, network=("quadratic", {"start": start}), metrics=metrics, checkpoints=3)
+    record = execute(made, HERE)
+    kl = [point for point in record.curve if point["metric"] == "kl"]
+    assert [point["step"] for point in kl] == ([20] if gradients else [0, 1, 2, 20])
+    assert (sum(point["gradients"] for point in kl) > 0) == gradients
+    if not gradients:
+        dataset = registry.make(made.dataset)
+        data = points(made, dataset, torch.device("cpu"))
+        a2 = start**2 * data.train.double().var(0).mean()
+        exact = 0.5 * ((dataset.covariance / a2).trace() - d - (dataset.covariance / a2).logdet())
+        assert abs(kl[0]["value"] - exact.item()) < 4 * kl[0]["se"] < 0.2

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Network, Rng, beside, network
+from ebmark.api import Network, Rng, added, beside, network
+from ebmark.errors import SpecError
 from ebmark.modules import GaussianBase, linear
 
 
@@ -31,13 +32,19 @@ class Quadratic(nn.Module):
 
 @network("quadratic")
 class QuadraticNetwork(Network):
-    """A Gaussian with free mean and precision; starts as N(0, s² I) with s² the mean variance of the data.
+    """A Gaussian with free mean and precision; starts as N(0, (start s)² I), s² the data's mean variance.
 
     Attributes:
+        start: initial standard deviation in units of s; at 1 data of condition 1 are met before any training.
         base: add the Gaussian base term |x - mu|²/(2 s²); the family then has precisions above 1/s².
     """
 
     base: bool = False
+    start: float = added(1.0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.start < math.inf:
+            raise SpecError(f"quadratic.start: {self.start} given; allowed: a finite positive number")
 
     @property
     def known_z(self) -> bool:  # type: ignore[override]  # follows the settings here
@@ -47,6 +54,6 @@ class QuadraticNetwork(Network):
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
         """The energy for data like ``data (n, d)``."""
         d = data.shape[-1]
-        start = data.var(0).mean().rsqrt() * torch.eye(d, dtype=data.dtype, device=data.device)
-        f = Quadratic(data.new_zeros(d), start)
+        inverse_sd = (data.var(0).mean().rsqrt() / self.start) * torch.eye(d).to(data)
+        f = Quadratic(data.new_zeros(d), inverse_sd)
         return GaussianBase(f, data) if self.base else f
