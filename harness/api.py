@@ -7,7 +7,7 @@ optimiser, the data order, the randomness, the clock and the counters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transform
 
@@ -88,6 +88,55 @@ class Auto:
     factor: float
     scale: float = 1
     dim: float = 0
+
+
+@dataclass(frozen=True)
+class Each:
+    """A setting that differs between R runs side by side: it stands in arithmetic where a number would.
+
+    With a number it gives an ``Each``; with a tensor ``(R, ...)`` a tensor, where every run meets its own
+    number.
+    """
+
+    values: tuple[float, ...]
+
+    def _with(self, other: Any, operation: Callable[[Any, Any], Any]) -> Any:
+        if isinstance(other, Tensor):
+            return operation(beside(other.new_tensor(self.values), 0, other), other)
+        others = other.values if isinstance(other, Each) else len(self.values) * (other,)
+        return Each(tuple(map(operation, self.values, others)))
+
+    def __add__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a + b)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a - b)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: b - a)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a * b)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a / b)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: b / a)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._with(other, lambda a, b: a**b)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+def pick(settings: Sequence[float], index: Tensor, like: Tensor) -> Tensor:
+    """Of several settings, an Each by run, those numbered ``index (..., n)``, in the dtype of ``like``."""
+    runs = next((len(s.values) for s in settings if isinstance(s, Each)), None)
+    rows = [s.values if isinstance(s, Each) else (s,) * (runs or 1) for s in settings]
+    table = like.new_tensor(rows).T  # (R, settings), R = 1 where the runs share them
+    return table.expand(*index.shape[:-1], -1).gather(-1, index) if index.dim() > 1 else table[0][index]
 
 
 P = TypeVar("P")

@@ -52,6 +52,7 @@ SOURCES = (
     "rng",
     "samplers",
     "smc",
+    "together",
     "train",
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -133,6 +133,21 @@ class Meter:
     def opponents(self) -> dict[str, Passes]:
         """Work on each opponent so far, in points x forwards of the opponent."""
         return {name: Passes(**counts) for name, counts in self._counts.items() if name != ENERGY}
+
+    def hand_out(self, meters: Sequence[Meter]) -> None:
+        """Gives each of the meters an equal part of all counts and seconds, and starts again from nothing."""
+        self._settle()
+        for meter in meters:
+            for player, counts in self._counts.items():
+                for kind, work in counts.items():
+                    meter._counts[player][kind] += work / len(meters)
+            meter.transitions += self.transitions // len(meters)
+            meter.noise_samples += self.noise_samples // len(meters)
+            for phase, seconds in self._seconds.items():
+                meter._seconds[phase] += seconds / len(meters)
+        self._counts.clear()
+        self.transitions = self.noise_samples = 0
+        self.restart_clock()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

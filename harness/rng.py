@@ -57,6 +57,12 @@ class Rng:
         seeds = [_digest(seed, name) for seed in self.seeds]
         return Rng(seeds if self.lead else seeds[0], device=self.device, dtype=self.dtype)
 
+    def only(self, runs: Sequence[int]) -> Rng:
+        """Those of the streams that are side by side, each where it stands."""
+        kept = Rng([self.seeds[i] for i in runs], device=self.device, dtype=self.dtype)
+        kept._generators = [self._generators[i] for i in runs]
+        return kept
+
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Standard normal numbers."""
         return self._draw(

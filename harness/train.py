@@ -80,6 +80,7 @@ class Training:
         rng: the stream of the method's own randomness.
         budget: when it ends.
         optimiser: for every player, overridden by the method's declarations.
+        state: the first state, where it is not ``method.init`` that makes it.
 
     Attributes:
         meter: passes and seconds; ``first_call`` holds the first step's seconds, which are in no phase.
@@ -98,10 +99,11 @@ class Training:
         rng: Rng,
         budget: Budget,
         optimiser: Optimiser,
+        state: State | None = None,
     ) -> None:
         self.method, self.module, self.stream, self.rng, self.budget = method, module, stream, rng, budget
-        self.optimiser = optimiser
-        self.state: State = method.init(Energy(module), data, rng.split("init"))
+        self.data, self.optimiser = data, optimiser
+        self.state = state or method.init(Energy(module), data, rng.split("init"))
         self.meter = Meter(data.device)
         self.energy = Energy(module, self.meter)
         self.players = _players(method, module, self.state, optimiser)
@@ -125,10 +127,15 @@ class Training:
         if budget.passes is not None:
             # By what was spent, since a step in which a player rests costs less.
             whole = whole_steps(budget, budget.passes, self.per_point) * budget.batch * self.per_point.total
-            shares.append(self.meter.passes.total / whole)
+            shares.append(self.passes / whole)
         if budget.seconds is not None:
             shares.append(self._spent / budget.seconds)
         return min(max(shares), 1.0)
+
+    @property
+    def passes(self) -> float:
+        """Work on the energy so far, in points x F."""
+        return self.meter.passes.total
 
     def step(self) -> None:
         """One update of every player that the method's loss names.

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from ebmark.api import Energy, Method, Passes, Rng, State, added, auto, method
+from ebmark.api import Energy, Method, Passes, Rng, State, added, auto, method, pick
 from ebmark.errors import SpecError
 from ebmark.ops import score
 
@@ -53,9 +52,9 @@ class DenoisingScoreMatching(Method):
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
         """J(θ) ``(...)``."""
         ε = rng.normal(x.shape)
-        σ = torch.tensor(self.ladder, dtype=x.dtype, device=x.device)
+        σ: float | Tensor = self.sigma
         if self.levels > 1:
-            σ = σ[rng.integers(self.levels, x.shape[:-1])][..., None]
+            σ = pick(self.ladder, rng.integers(self.levels, x.shape[:-1]), x)[..., None]
         s = score(energy, x + σ * ε)
         return 0.5 * (σ * s + ε).square().sum(-1).mean(-1)
 

@@ -47,7 +47,7 @@ class EnergyDiscrepancy(Method):
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
         """J(θ) ``(...)``; its ess is the effective share of the M perturbed points, averaged over data."""
         ξ = rng.normal((*x.shape[:-1], self.M + 1, x.shape[-1]))
-        y = x[..., None, :] + math.sqrt(self.t) * (ξ[..., :1, :] + ξ[..., 1:, :])
+        y = x[..., None, :] + self.t**0.5 * (ξ[..., :1, :] + ξ[..., 1:, :])
         E_x, E_y = energy_and_neighbours(energy, x, y)
         gap = E_x[..., None] - E_y
         # log w joins as one more term of the sum; at w = 0 it is -inf, which logsumexp leaves out.

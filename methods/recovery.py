@@ -19,7 +19,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Energy, Method, Passes, Rng, State, Step, auto, method
+from ebmark.api import Energy, Method, Passes, Rng, State, Step, auto, method, pick
 from ebmark.chains import first_root
 from ebmark.errors import SpecError
 from ebmark.samplers import langevin
@@ -88,7 +88,7 @@ class RecoveryLikelihood(Method):
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
         """E E_l(x) - E E_l(x_K) ``(...)``, whose gradient is that of J; no gradient flows through x_K."""
         level = rng.integers(self.levels, x.shape[:-1])
-        σ, s = torch.tensor(self.ladder(), dtype=x.dtype, device=x.device)[level][..., None].unbind(-2)
+        σ, s = (pick(each, level, x)[..., None] for each in zip(*self.ladder(), strict=True))
         x = x + σ * rng.normal(x.shape)
         ũ = x / s + rng.normal(x.shape)
         p = Energy(_Conditional(_Head(energy.module, level), s, ũ), energy.meter)

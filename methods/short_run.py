@@ -52,7 +52,7 @@ class ShortRun(Method):
         """E_d E(x) - E E(y_k) ``(...)``; no gradient flows through y_k."""
         y = self._run(energy, x.shape[:-1], state, rng)
         E_x, E_y = energy(torch.cat([x, y.x], -2)).chunk(2, -1)
-        h = torch.full_like(y.displacement, self.h)
+        h = self.h * torch.ones_like(y.displacement)
         logs = {"acceptance": y.acceptance, "displacement": y.displacement, "h": h}
         return Step(losses={"energy": E_x.mean(-1) - E_y.mean(-1)}, state=state, logs=logs)
 
@@ -62,7 +62,7 @@ class ShortRun(Method):
 
     def _run(self, energy: Energy, shape: tuple[int, ...], state: State, rng: Rng) -> Chain:
         y = gaussian_sample(energy, shape, state.buffers["mean"], state.buffers["tril"], rng)
-        h = torch.full_like(y[..., 0, 0], self.h)
+        h = self.h * torch.ones_like(y[..., 0, 0])
         return langevin(energy, y, k=self.k, h=h, rng=rng, adjust=False, test=False)
 
     def passes(self, d: int) -> Passes:
