@@ -4,6 +4,7 @@ Arrays are ``(..., n)`` with the n runs last unless said otherwise; NaN marks wh
 becomes a number: it is left out where means are taken, and charged where costs are added up.
 """
 
+from ebmark.stats.censored import tobit_exponent
 from ebmark.stats.intervals import ALPHA, MIN_SEEDS, Array, Interval, half_width, iqm, t_interval
 from ebmark.stats.laws import MIN_LAW_SIZES, Law, law
 from ebmark.stats.ranking import MIN_PAIRS, Ranking, best_and_ties
@@ -31,4 +32,5 @@ __all__ = [
     "law",
     "scaling_exponent",
     "t_interval",
+    "tobit_exponent",
 ]
