@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import random
-import signal
-import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -16,10 +12,12 @@ import pandas as pd
 
 from ebmark.costlane import CostLane, read_lane, write_lane
 from ebmark.errors import SpecError
-from ebmark.parts import part_paths, write_atomic
+from ebmark.parts import part_paths
+from ebmark.planfile import write_plan
+from ebmark.predict import Costs, wall_shares
 from ebmark.progress import Progress
-from ebmark.record import Record
 from ebmark.runners import Job, Runner
+from ebmark.schedule import run_lanes
 from ebmark.spec import TuneTable
 from ebmark.store import Store, done, read
 from ebmark.study import Study
@@ -107,8 +105,9 @@ def drive(
     """Runs what is missing; every record is on disk before the next is asked for.
 
     The quality lane comes first and packs the machine, in a study that tunes together with the trials of the
-    rates, and then what is trained at the chosen ones; the cost lane follows, one trial at a time, its
-    methods and dimensions interleaved at random so that a drift of the machine spreads over all.
+    rates, and then what is trained at the chosen ones; what is expected to take longest starts first, so that
+    nothing long is left alone at the end. The cost lane follows, one trial at a time, its methods and
+    dimensions interleaved at random so that a drift of the machine spreads over all.
 
     Raises:
         SpecError: ``only`` names no trial, or several.
@@ -123,11 +122,18 @@ def drive(
         jobs = missing(trials, before, "all" if only else rerun, stale or set(), lane)
         store.write_spec(study.text)
         write_lane(folder, lane)
-        _write_plan(folder, plan)
+        write_plan(folder, dict.fromkeys((trial.id for trial in plan), 0.0))
         if jobs:
-            runner = make_runner()
-            progress = Progress(total=len(jobs), done=len(trials) - len(jobs), slots=runner.slots, out=out)
-            interrupted = _run(store, jobs, lambda: _extend(plan, study, folder, only), runner, progress)
+            costs, runner = Costs.beside(folder), make_runner()
+            seconds = wall_shares(plan, costs, runner.slots)
+            write_plan(folder, seconds)
+            left = {job.trial.id: seconds[job.trial.id] for job in jobs}
+            progress = Progress(left=left, done=len(trials) - len(jobs), slots=runner.slots, out=out)
+
+            def follow_up() -> tuple[list[Job], dict[str, float]]:
+                return _extend(plan, study, folder, only, lambda all: wall_shares(all, costs, runner.slots))
+
+            interrupted = run_lanes(store, jobs, follow_up, runner, progress)
         order = [trial.id for trial in plan]
         # A folder where nothing happened stays as it is, so that its report is still newer than it.
         warnings = store.compact(order) if jobs or len(part_paths(folder / "trials")) != 1 else ()
@@ -168,17 +174,25 @@ def undecided(study: Study, folder: Path) -> list[Trial]:
     return study.tuned(lambda rates: rates[-1].factor if known(rates) is None else None)
 
 
-def _extend(plan: list[Trial], study: Study, folder: Path, only: str | None) -> list[Job]:
-    """Adds to the plan, unless one trial was asked for, what the rates speak for by now; its jobs."""
+def _extend(
+    plan: list[Trial],
+    study: Study,
+    folder: Path,
+    only: str | None,
+    shares: Callable[[Sequence[Trial]], Mapping[str, float]],
+) -> tuple[list[Job], dict[str, float]]:
+    """Adds to the plan, unless one trial was asked for, what the rates speak for by now.
+
+    Returns:
+        Its jobs, and by how many seconds each will lengthen the run.
+    """
     known = {trial.id for trial in plan}
     more = [] if only else [trial for trial in tuned(study, folder) if trial.id not in known]
     plan.extend(more)
-    _write_plan(folder, plan)
-    return missing(more, done(folder))
-
-
-def _write_plan(folder: Path, plan: Sequence[Trial]) -> None:
-    write_atomic(folder / "plan.json", json.dumps([trial.id for trial in plan]).encode())
+    seconds = shares(plan)
+    write_plan(folder, seconds)
+    jobs = missing(more, done(folder))
+    return jobs, {job.trial.id: seconds[job.trial.id] for job in jobs}
 
 
 def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
@@ -189,72 +203,3 @@ def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
         what = "no trial begins so" if not found else f"{len(found)} trials begin so, give more digits"
         raise SpecError(f"--only {only}: {what}; `ebmark plan` lists the ids with --json")
     return found
-
-
-def _run(
-    store: Store, jobs: list[Job], follow_up: Callable[[], list[Job]], runner: Runner, progress: Progress
-) -> bool:
-    """Runs all lanes; returns whether the user interrupted.
-
-    Args:
-        store: takes the records.
-        jobs: to run.
-        follow_up: what is to be run besides, once every job outside the cost lane has ended.
-        runner: runs them.
-        progress: counts them.
-    """
-    packed = [job for job in jobs if job.trial.lane != "cost"]
-    cost = [job for job in jobs if job.trial.lane == "cost"]
-    random.Random(0).shuffle(cost)
-
-    def run(lane: list[Job], *, exclusive: bool) -> None:
-        for record in _stoppable(runner.run(lane, exclusive=exclusive)):
-            store.append([record])
-            progress.add(record)
-
-    try:
-        with progress:
-            run(packed, exclusive=False)
-            more = follow_up()
-            progress.extend(len(more))
-            run(more, exclusive=False)
-            run(cost, exclusive=True)
-    except KeyboardInterrupt:
-        return True
-    finally:
-        runner.close()
-    return False
-
-
-def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is being stored.
-
-    The runner then yields a ``cancelled`` record for each trial in flight before it raises
-    ``KeyboardInterrupt``.
-    """
-    if threading.current_thread() is not threading.main_thread() or not isinstance(records, Generator):
-        yield from records
-        return
-    waiting, asked = False, False
-
-    def on_interrupt(*_: object) -> None:
-        nonlocal asked
-        if waiting:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        while True:
-            waiting = True
-            try:
-                record = records.throw(KeyboardInterrupt()) if asked else next(records)
-            except StopIteration:
-                return
-            finally:
-                waiting = False
-            asked = False
-            yield record
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

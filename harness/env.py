@@ -25,8 +25,7 @@ def describe() -> dict[str, Any]:
     """A row of the ``env`` table for this process; imports nothing heavy and fails on no machine."""
     commit, dirty = git_state(Path(__file__).parent)
     values = {
-        "host": hashlib.sha256(platform.node().encode()).hexdigest()[:16],
-        "cpu": _cpu(),
+        **dict(zip(("host", "cpu"), machine(), strict=True)),
         "cores": cores(),
         "memory": _memory(),
         "gpu": "; ".join(gpus()),
@@ -40,6 +39,12 @@ def describe() -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
     return row("env", {**values, "env": digest})
+
+
+@cache
+def machine() -> tuple[str, str]:
+    """Hash of the host's name, and the processor: on equal ones seconds compare."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:16], _cpu()
 
 
 @cache

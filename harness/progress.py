@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from ebmark.record import Record
+
+_PRIOR = 3.0  # seconds of work at the expected pace that the measured pace is averaged with
 
 
 class Progress:
     """Counts finished trials and says what is left.
 
     Args:
-        total: trials to run.
+        left: by id of each trial to run, the seconds that it is expected to add to the wall-clock.
         done: trials that were there before.
         slots: trials side by side.
         out: where to write; a terminal gets one line that is redrawn and a line per failure.
     """
 
-    def __init__(self, *, total: int, done: int, slots: int, out: TextIO) -> None:
-        self.total, self.before, self.slots, self.out = total, done, slots, out
+    def __init__(self, *, left: Mapping[str, float], done: int, slots: int, out: TextIO) -> None:
+        self.total, self.before, self.slots, self.out = len(left), done, slots, out
         self.counts: Counter[str] = Counter()
-        self._since = time.monotonic()
+        self.left = dict(left)
+        self._spent = self._expected = 0.0
         self._live: Any = None
 
     def __enter__(self) -> Self:
@@ -54,20 +57,23 @@ class Progress:
 
     @property
     def seconds_left(self) -> float:
-        """At the rate so far."""
-        elapsed = time.monotonic() - self._since
-        return elapsed / max(self.finished, 1) * (self.total - self.finished)
+        """What the rest is expected to take, at the pace of what has finished."""
+        return paced(sum(self.left.values()), self._spent, self._expected)
 
-    def extend(self, more: int) -> None:
-        """As many trials follow from the results so far."""
-        self.total += more
+    def extend(self, more: Mapping[str, float]) -> None:
+        """More trials follow from the results so far, with what each should add to the wall-clock."""
+        self.total += len(more)
+        self.left |= more
         if more and self._live is None:
-            print(f"{more} more trials at the chosen rates", file=self.out, flush=True)
+            print(f"{len(more)} more trials at the chosen rates", file=self.out, flush=True)
 
     def add(self, record: Record) -> None:
         """One more trial has finished."""
         row = record.trial
         self.counts[row["status"]] += 1
+        self._expected += self.left.pop(row["id"], 0.0)
+        side_by_side = 1 if row["lane"] == "cost" else self.slots
+        self._spent += (row["finished"] - row["started"]).total_seconds() / side_by_side
         line = self._line(row)
         if self._live is None:
             print(line, file=self.out, flush=True)
@@ -83,10 +89,17 @@ class Progress:
         lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
         lane = f" (tune, rate x {row['rate_factor']:.3g})" if row["lane"] == "tune" else lane
         reason = f": {row['reason']}" if row["reason"] else ""
-        # The first trial of each worker also pays for its start: no forecast before a few are done.
-        known = 3 * self.slots <= self.finished < self.total
-        left = f", about {duration(self.seconds_left)} left" if known else ""
+        seconds = self.seconds_left
+        left = f", about {duration(seconds)} left" if self.finished < self.total and seconds else ""
         return f"[{self.finished}/{self.total}] {row['status']:<8} {where}{lane}{reason}{left}"
+
+
+def paced(left: float, spent: float, expected: float) -> float:
+    """Expected seconds ``left`` where ``spent`` seconds were spent on what was ``expected`` to take so many.
+
+    The first few seconds say little of the pace.
+    """
+    return left * (spent + _PRIOR) / (expected + _PRIOR)
 
 
 def duration(seconds: float) -> str:

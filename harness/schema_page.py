@@ -15,7 +15,7 @@ A run writes one folder per study:
 | path | holds |
 |---|---|
 | `spec.toml` | the study as it was run |
-| `plan.json` | the ids of the study's trials, in plan order |
+| `plan.json` | the study's trials in plan order, each with the seconds that it should add to a run |
 | `cost.json` | every cost trial ever planned, and the attempts that no longer compare since the study grew |
 | `trials/` | one row per trial: settings, status, costs |
 | `curve/` | what was measured along each trial |

@@ -11,7 +11,7 @@ from typing import Any
 from ebmark import registry
 from ebmark.console import Console
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
-from ebmark.predict import Costs, Prediction, wall_seconds
+from ebmark.predict import Costs, Prediction, bases, wall_shares
 from ebmark.progress import duration
 from ebmark.store import done
 from ebmark.study import Study
@@ -38,14 +38,15 @@ def show(console: Console, study: Study, folder: Path) -> None:
     stored = done(folder)
     statuses = dict(zip(stored["id"], stored["status"], strict=True))
     left = {job.trial.id for job in missing(trials, stored, lane=planned_lane(folder, trials, stored))}
-    costs = Costs([folder] if len(stored) else [])
+    costs = Costs.beside(folder)
     predictions = {trial.id: costs.predict(trial) for trial in trials}
     rows = _cells(trials, statuses, left, predictions)
     console.table(rows, COLUMNS)
     todo = [trial for trial in trials if trial.id in left]
     slots = len(os.sched_getaffinity(0))
     work = sum(predictions[trial.id].seconds for trial in todo)
-    wall = wall_seconds(todo, [predictions[trial.id] for trial in todo], slots)
+    wall = sum(wall_shares(todo, costs, slots).values())
+    rests = bases([predictions[trial.id] for trial in trials if trial.lane != "cost"])
     console.say(
         f"{len(trials)} trials, {len(todo)} to run: {work / 3600:.2g} CPU-hours, "
         f"about {duration(wall)} on {slots} CPUs"
@@ -57,6 +58,9 @@ def show(console: Console, study: Study, folder: Path) -> None:
             f"about {duration(more / slots)}"
         )
     console.say(f"costs from {costs.source}")
+    console.say(
+        "quality trials by what their time rests on: " + ", ".join(f"{n} {b}" for b, n in rests.items())
+    )
     console.document(
         {
             "study": study.name,

@@ -1,0 +1,92 @@
+"""In which order the trials of a run go to the runner, and how their records come back to the store."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+from ebmark.progress import Progress
+from ebmark.record import Record
+from ebmark.runners import Job, Runner
+from ebmark.store import Store
+
+
+def longest_first(jobs: Sequence[Job], seconds: Mapping[str, float]) -> list[Job]:
+    """The jobs by what their trials are expected to take; those of equal length stay in plan order."""
+    return sorted(jobs, key=lambda job: -seconds[job.trial.id])
+
+
+def run_lanes(
+    store: Store,
+    jobs: Sequence[Job],
+    follow_up: Callable[[], tuple[list[Job], Mapping[str, float]]],
+    runner: Runner,
+    progress: Progress,
+) -> bool:
+    """Runs all lanes; returns whether the user interrupted.
+
+    Args:
+        store: takes the records.
+        jobs: to run.
+        follow_up: what is to be run besides, once every job outside the cost lane has ended, and the seconds
+            by which it will lengthen the run.
+        runner: runs them, and is closed at the end.
+        progress: counts them, and knows how long they should take.
+    """
+    packed = [job for job in jobs if job.trial.lane != "cost"]
+    cost = [job for job in jobs if job.trial.lane == "cost"]
+    random.Random(0).shuffle(cost)
+
+    def run(lane: list[Job], *, exclusive: bool) -> None:
+        for record in _stoppable(runner.run(lane, exclusive=exclusive)):
+            store.append([record])
+            progress.add(record)
+
+    try:
+        with progress:
+            run(longest_first(packed, progress.left), exclusive=False)
+            more, seconds = follow_up()
+            progress.extend(seconds)
+            run(longest_first(more, seconds), exclusive=False)
+            run(cost, exclusive=True)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        runner.close()
+    return False
+
+
+def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is being stored.
+
+    The runner then yields a ``cancelled`` record for each trial in flight before it raises
+    ``KeyboardInterrupt``.
+    """
+    if threading.current_thread() is not threading.main_thread() or not isinstance(records, Generator):
+        yield from records
+        return
+    waiting, asked = False, False
+
+    def on_interrupt(*_: object) -> None:
+        nonlocal asked
+        if waiting:
+            raise KeyboardInterrupt
+        asked = True
+
+    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while True:
+            waiting = True
+            try:
+                record = records.throw(KeyboardInterrupt()) if asked else next(records)
+            except StopIteration:
+                return
+            finally:
+                waiting = False
+            asked = False
+            yield record
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
