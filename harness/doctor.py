@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from ebmark import env
+from ebmark.trust import REASONS
 
 DASHBOARD = 8265
 GIB = 2**30
@@ -60,6 +61,11 @@ def checks(results: Path = Path("results"), proc: Path = Path("/proc")) -> list[
         _ray_usage(os.environ),
         _results(results),
     ]
+
+
+def reasons() -> list[Check]:
+    """Every reason for which a timing is not compared: how its column `distrust` says it, and what to do."""
+    return [_note(f'timing "{phrase}"', meaning, mend) for phrase, (meaning, mend) in REASONS.items()]
 
 
 def _well(name: str, found: str) -> Check:

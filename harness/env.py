@@ -79,23 +79,23 @@ def git_state(package: Path) -> tuple[str, bool]:
     Only code counts as a change, not the results that a run is writing. An installed copy inside somebody's
     repository is not a checkout: that commit says nothing about the code.
     """
-    top = _output("git", "-C", str(package), "rev-parse", "--show-toplevel").strip()
+    top = output("git", "-C", str(package), "rev-parse", "--show-toplevel").strip()
     if not top or Path(top).resolve() / "harness" != package.resolve():
         return "", False
-    commit = _output("git", "-C", top, "rev-parse", "--verify", "HEAD").strip()
-    return commit, bool(commit and _output("git", "-C", top, "status", "--porcelain", "--", *CODE))
+    commit = output("git", "-C", top, "rev-parse", "--verify", "HEAD").strip()
+    return commit, bool(commit and output("git", "-C", top, "status", "--porcelain", "--", *CODE))
 
 
 @cache
 def _driver_gpus() -> tuple[str, ...]:
-    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    names = output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return tuple(line.strip() for line in names.splitlines() if line.strip())
 
 
 @cache
 def _driver() -> str:
     return next(
-        iter(_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()), ""
+        iter(output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").splitlines()), ""
     )
 
 
@@ -116,7 +116,7 @@ def _memory() -> float | None:
         return None
 
 
-def _output(*command: str) -> str:
+def output(*command: str) -> str:
     """What a program prints, "" where it is absent, fails or hangs."""
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # `git status` must not lock the index
     try:

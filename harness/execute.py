@@ -104,10 +104,7 @@ def execute(trial: Trial, place: Place, attempt: int = 1) -> Record:
 
 def lost(trial: Trial, place: Place, attempt: int, status: str, reason: str) -> Record:
     """The record of a trial that did not come back: cancelled, killed at its deadline, or its worker died."""
-    run = _Run(trial, place, attempt)
-    with run.watch:
-        pass
-    return run.record(status, reason, None)
+    return _Run(trial, place, attempt).record(status, reason, None)
 
 
 def _classify(error: Exception) -> tuple[str, str]:
@@ -121,7 +118,7 @@ class _Run:
 
     def __init__(self, trial: Trial, place: Place, attempt: int) -> None:
         self.trial, self.place, self.attempt = trial, place, attempt
-        self.watch = Watch()
+        self.watch = Watch(place.device)
         self.started = datetime.now(UTC)
         self.deadline = math.inf if trial.timeout is None else time.monotonic() + trial.timeout
         self.training: Training | None = None
@@ -233,7 +230,7 @@ class _Run:
             "reason": reason,
             "traceback": trace,
             "attempt": self.attempt,
-            "memory": self.watch.peak_memory,
+            "memory": self.watch.peak_memory or None,
             "cpu": self.cpu,
             "threads": torch.get_num_threads(),
             "device": self.place.device,

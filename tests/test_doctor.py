@@ -9,7 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from ebmark import doctor
-from ebmark.doctor import checks
+from ebmark.doctor import checks, reasons
+from ebmark.trust import REASONS
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr\n"
 ANY, LOCAL, LAN = "00000000", "0100007F", "0A01A8C0"
@@ -138,3 +139,11 @@ def test_results_in_the_way_of_a_file_or_without_space(tmp_path: Path, monkeypat
     assert check.ok is False and str(tmp_path / "file") in check.found and "-o DIR" in check.mend
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(1, 1, 0))
     assert doctor._results(tmp_path / "new").ok is False
+
+
+def test_every_reason_to_distrust_a_timing_is_explained_with_its_mend():
+    explained = {check.name: check for check in reasons()}
+    assert set(explained) == {f'timing "{phrase}"' for phrase in REASONS}
+    for check in explained.values():
+        assert check.ok is None and check.found and check.mend
+        assert "\n" not in check.found + check.mend

@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -256,3 +260,20 @@ def test_a_known_log_z_is_used_at_every_checkpoint_unless_samples_are_drawn(metr
         a2 = start**2 * data.train.double().var(0).mean()
         exact = 0.5 * ((dataset.covariance / a2).trace() - d - (dataset.covariance / a2).logdet())
         assert abs(kl[0]["value"] - exact.item()) < 4 * kl[0]["se"] < 0.2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot bind a process to a core here")
+def test_a_busy_second_process_makes_every_timing_untrusted():
+    spin = "import os, sys, time; os.sched_setaffinity(0, {int(sys.argv[1])})\nwhile True: pass"
+    cores = os.sched_getaffinity(0)
+    rival = subprocess.Popen([sys.executable, "-c", spin, str(min(cores))])
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        time.sleep(0.3)
+        rows = [execute(trial(lane="cost", budget=Budget(seconds=0.3)), HERE).trial for _ in range(4)]
+    finally:
+        os.sched_setaffinity(0, cores)
+        rival.kill()
+        rival.wait()
+    assert [row["trusted"] for row in rows] == 4 * [False]
+    assert all("other processes used" in row["distrust"] for row in rows)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ebmark.console import Console
-from ebmark.doctor import checks
+from ebmark.doctor import checks, reasons
 
 MARKS = {True: "ok  ", False: "BAD ", None: "note"}
 
 
 def show(console: Console) -> int:
-    """One line per check with its mend; returns 0 if nothing is wrong, else 2."""
-    found = checks()
+    """One line per check and per reason to distrust a timing, with its mend; 2 if a check fails, else 0."""
+    found = [*checks(), *reasons()]
     for check in found:
         mend = f"\n     {check.mend}" if check.mend else ""
         console.say(f"{MARKS[check.ok]} {check.name}: {check.found}{mend}")
