@@ -12,9 +12,13 @@ from ebmark.stats import (
     best_and_ties,
     crossover,
     ert,
+    ert_interval,
     half_width,
     iqm,
+    iqm_interval,
+    performance_profile,
     scaling_exponent,
+    seed_interval,
     t_interval,
 )
 
@@ -78,6 +82,51 @@ def test_iqm_drops_a_quarter_on_each_side():
     assert iqm(np.array([100.0, 1, 2, 3, 4, 5, 6, -50])) == 3.5
     assert iqm(np.array([1.0, 2, 3, np.inf])) == 2.5
     assert iqm(np.array([1.0, 2, np.inf, np.inf])) == np.inf
+
+
+def test_seed_interval_is_students_and_from_twenty_values_on_bca():
+    x = np.random.default_rng(20).gamma(2, size=(3, 25))
+    x[0, 19:] = np.nan
+    ours = seed_interval(x)
+    assert (ours.lo[0], ours.hi[0]) == (t_interval(x[0]).lo, t_interval(x[0]).hi)
+    for i in (1, 2):
+        theirs = stats.bootstrap(
+            (x[i],), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+        )
+        # 2000 draws know an end to about 2 % of the length
+        end = theirs.confidence_interval
+        np.testing.assert_allclose([ours.lo[i], ours.hi[i]], end, atol=0.05 * (end.high - end.low))
+    np.testing.assert_allclose(seed_interval(x, log=True).centre, stats.gmean(x, axis=-1, nan_policy="omit"))
+    same = seed_interval(np.ones((1, 30)))
+    assert (same.lo[0], same.hi[0]) == (1, 1)
+
+
+def test_iqm_interval_covers_the_pooled_middle_half():
+    rng = np.random.default_rng(21)
+    mu = np.linspace(0, 3, 10)[:, None]
+    truth = iqm((mu + rng.normal(0, 0.5, (10, 40_000))).reshape(-1))
+    found = [iqm_interval(mu + rng.normal(0, 0.5, (10, 5))) for _ in range(300)]
+    hits = np.mean([one.lo <= truth <= one.hi for one in found])
+    assert abs(hits - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / 300)
+
+
+def test_iqm_interval_is_the_bootstraps_by_enumeration():
+    # one task, values 0 and 1: means of a pair are 0, 1/2, 1, the ends 0 and 1, widened by sqrt 2 about 1/2
+    ours = iqm_interval(np.array([[0.0, 1.0]]))
+    np.testing.assert_allclose(
+        [ours.centre, ours.lo, ours.hi], [0.5, 0.5 - math.sqrt(0.5), 0.5 + math.sqrt(0.5)]
+    )
+    assert iqm_interval(np.array([[1.0, 2, 3, np.inf]])).hi == np.inf
+    assert math.isnan(iqm_interval(np.array([[1.0], [2.0]])).lo)
+
+
+def test_exponent_covers_with_six_sizes_and_lack_of_fit():
+    rng = np.random.default_rng(22)
+    d = 2.0 ** np.arange(1, 7)
+    costs = d**1.1 * np.exp(rng.normal(0, 0.15, (2000, 6)))
+    fits = [scaling_exponent(d, cost) for cost in costs]
+    hits = np.mean([fit.lo <= 1.1 <= fit.hi for fit in fits])
+    assert abs(hits - 0.95) <= 4 * math.sqrt(0.95 * 0.05 / 2000)
 
 
 def test_exponent_of_an_exact_power_law():
@@ -172,6 +221,48 @@ def test_ert_is_the_mean_cost_of_restarting_until_success():
     got = float(ert(np.where(reached, 1.0, 4.0), reached))
     # delta method: sd of (1 - p)/p over n runs is sqrt((1 - p)/p^3/n)
     assert abs(got - expected) <= 4 * 4 * math.sqrt(0.3 / 0.7**3 / 200_000)
+
+
+@pytest.mark.parametrize(("p", "n", "sd"), [(0.8, 10, 0.5), (0.9, 20, 0.3), (1.0, 5, 0.3), (0.75, 8, 0.1)])
+def test_expected_running_time_is_covered(p, n, sd):
+    rng = np.random.default_rng(23)
+    reached = rng.random((2000, n)) < p
+    cost = np.where(reached, np.exp(rng.normal(0, sd, (2000, n))), 4.0)
+    truth = math.exp(sd**2 / 2) + 4 * (1 - p) / p
+    ours = ert_interval(cost, reached, np.full(2000, 4.0))
+    assert covers(ours.lo, ours.hi, truth) >= 0.93  # discrete: between 0.93 and 1
+    there = np.isfinite(ours.centre)
+    assert ((ours.lo <= ours.centre) & (ours.centre <= ours.hi))[there].all()
+    np.testing.assert_array_equal(ours.centre, ert(cost, reached))
+
+
+def test_expected_running_time_where_the_target_is_seldom_reached():
+    reached = np.array([[True, True, False, False, False], [False] * 5])
+    ours = ert_interval(np.full((2, 5), 10.0), reached)
+    assert ours.centre.tolist() == [math.inf, math.inf]
+    assert ours.hi.tolist() == [math.inf, math.inf]
+    # no success in five: p is below the 97.5 % quantile of Beta(0.5, 5.5)
+    highest = stats.beta.ppf(0.975, 0.5, 5.5)
+    np.testing.assert_allclose(ours.lo[1], 10 * (1 - highest) / highest)
+    assert math.isnan(ert_interval(np.full(3, np.nan), np.zeros(3, dtype=bool)).lo)
+
+
+def test_an_expected_running_time_does_not_depend_on_its_neighbours():
+    rng = np.random.default_rng(24)
+    cost, reached = rng.gamma(3, size=(6, 2, 5)), rng.random((6, 2, 5)) < 0.9
+    whole = ert_interval(cost, reached)
+    for cell in np.ndindex(6, 2):
+        alone = ert_interval(cost[cell], reached[cell])
+        np.testing.assert_array_equal([whole.lo[cell], whole.hi[cell]], [alone.lo, alone.hi])
+
+
+def test_performance_profile_by_hand():
+    cost = np.array([[1.0, 4, np.inf, 2], [2.0, 2, np.inf, np.nan], [3.0, 3, np.inf, 2]])
+    ours = performance_profile(cost, np.array([1.0, 1.5, 2, 3]))
+    # the third task is solved by none
+    np.testing.assert_array_equal(
+        ours, [[0.5, 0.5, 0.75, 0.75], [0.25, 0.25, 0.5, 0.5], [0.25, 0.5, 0.5, 0.75]]
+    )
 
 
 def test_a_clear_best_has_no_ties_and_a_near_one_has():

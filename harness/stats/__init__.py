@@ -4,15 +4,19 @@ Arrays are ``(..., n)`` with the n runs last unless said otherwise; NaN marks wh
 becomes a number: it is left out where means are taken, and charged where costs are added up.
 """
 
+from ebmark.stats.bootstrap import MIN_BOOTSTRAP, iqm_interval, seed_interval
 from ebmark.stats.censored import tobit_exponent
+from ebmark.stats.comparison import MIN_CD_TASKS, Friedman, Paired, friedman, holm, paired
 from ebmark.stats.intervals import ALPHA, MIN_SEEDS, Array, Interval, half_width, iqm, t_interval
 from ebmark.stats.laws import MIN_LAW_SIZES, Law, law
 from ebmark.stats.ranking import MIN_PAIRS, Ranking, best_and_ties
 from ebmark.stats.scaling import MIN_SIZES, Crossover, Exponent, crossover, scaling_exponent
-from ebmark.stats.targets import REACHING_SHARE, ert
+from ebmark.stats.targets import REACHING_SHARE, ert, ert_interval, performance_profile
 
 __all__ = [
     "ALPHA",
+    "MIN_BOOTSTRAP",
+    "MIN_CD_TASKS",
     "MIN_LAW_SIZES",
     "MIN_PAIRS",
     "MIN_SEEDS",
@@ -21,16 +25,25 @@ __all__ = [
     "Array",
     "Crossover",
     "Exponent",
+    "Friedman",
     "Interval",
     "Law",
+    "Paired",
     "Ranking",
     "best_and_ties",
     "crossover",
     "ert",
+    "ert_interval",
+    "friedman",
     "half_width",
+    "holm",
     "iqm",
+    "iqm_interval",
     "law",
+    "paired",
+    "performance_profile",
     "scaling_exponent",
+    "seed_interval",
     "t_interval",
     "tobit_exponent",
 ]
