@@ -21,6 +21,7 @@ FULL_DIM = 20  # largest d at which every component has a full covariance
 WIDEN = 1.2  # factor on the covariances, so that the base's tails cover the model's
 ROWS = 2000  # data points that the base is fitted to (or 20 d, if that is more)
 ADDED = 0.2  # total weight of added modes
+RIDGE = 1e-4  # on the covariances of standardised data
 
 
 class NotFinite(ArithmeticError):
@@ -72,9 +73,15 @@ class Base:
         return (log_norm - 0.5 * y.square().sum(-1)).logsumexp(-1)
 
     def sample(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
-        """Points z ``(*shape, d)`` from q."""
-        last = len(self.weights) - 1
-        component = torch.searchsorted(self.weights.cumsum(0), rng.uniform(shape), right=True).clamp(max=last)
+        """Points z ``(*shape, d)`` from q: along the last axis each component has its share, in its order.
+
+        A point by itself is of q only where its place in the row is random, but a mean over the row has the
+        mean of q: the weights of modes are not left to chance, and systematic resampling keeps them.
+        """
+        *rows, n = shape
+        place = (torch.arange(n, device=rng.device) + rng.uniform((*rows, 1))) / n
+        component = torch.searchsorted(self.weights.cumsum(0), place, right=True)
+        component = component.clamp(max=len(self.weights) - 1)
         ξ = rng.normal((*shape, self.means.shape[-1]))
         every = self.means + torch.einsum("kij,...j->...ki", self.trils, ξ)
         return every.gather(-2, component[..., None, None].expand(*shape, 1, ξ.shape[-1])).squeeze(-2)
@@ -124,18 +131,20 @@ class Path:
 def fit_base(data: Tensor, rng: Rng) -> Base:
     """A Gaussian mixture fitted to ``data (n, d)`` by expectation maximisation, its covariances times 1.2.
 
-    Up to 8 components with full covariance for d <= 20, one of them per 10 d points; above that one full
-    Gaussian if n > 10 d, else up to 8 diagonal ones, one per 20 points.
+    Up to 8 components with full covariance for d <= 20, one of them per 10 d points; above that clusters that
+    share one full covariance if n > 10 d, else up to 8 diagonal components, one per 20 points.
     """
     n, d = data.shape
     rows = data[rng.permutation(n)[: max(ROWS, 20 * d)]].double().cpu()
     centre, sd = rows.mean(0), rows.std(0)
     sd = sd.clamp(min=1e-3 * sd.max().item())
-    kind = "full" if d <= FULL_DIM or n > 10 * d else "diag"
-    most = 1 if d > FULL_DIM and kind == "full" else COMPONENTS
-    k = max(1, min(most, len(rows) // (10 * d if kind == "full" else 20)))
-    seed = int(rng.integers(2**31 - 1, ()).item())
-    weights, means, covariances = _mixture((rows - centre) / sd, k, kind, seed)
+    x, seed = (rows - centre) / sd, int(rng.integers(2**31 - 1, ()).item())
+    if d > FULL_DIM and n > 10 * d:
+        weights, means, covariances = _clusters(x, seed)
+    else:
+        kind = "full" if d <= FULL_DIM else "diag"
+        k = max(1, min(COMPONENTS, len(rows) // (10 * d if kind == "full" else 20)))
+        weights, means, covariances = _mixture(x, k, kind, seed)
     L = torch.linalg.cholesky((weights[:, None, None] * covariances).sum(0))
     inverse = torch.linalg.inv(L)
     trils = torch.linalg.cholesky(WIDEN * inverse @ covariances @ inverse.mT)
@@ -150,12 +159,41 @@ def fit_base(data: Tensor, rng: Rng) -> Base:
     return Base(**{name: t.to(rng.device, rng.dtype) for name, t in tensors.items()})
 
 
+def _clusters(x: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """1, 2, 4 or 8 clusters of ``x (n, d)`` as a mixture, with the covariance within them for each.
+
+    As many as have the best likelihood, every point in its own cluster, less Schwarz's charge for the means.
+    A single Gaussian over modes that lie apart would leave their weights to resampling, which gets them wrong
+    by several times the error of independent samples.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    found, highest = None, -math.inf
+    for k in (1, 2, 4, COMPONENTS):
+        with warnings.catch_warnings():
+            # Fewer distinct points than clusters: one is empty, and its likelihood NaN.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            labels = KMeans(k, n_init=1, random_state=seed).fit_predict(x.numpy())
+        member = torch.nn.functional.one_hot(torch.as_tensor(labels).long(), k).to(x)
+        weights = member.mean(0)
+        means = member.mT @ x / (weights[:, None] * len(x))
+        within = x - member @ means
+        covariance = within.mT @ within / len(x) + RIDGE * torch.eye(x.shape[-1], dtype=x.dtype)
+        charge = 0.5 * (k - 1) * x.shape[-1] * math.log(len(x)) / len(x)
+        likelihood = (weights.xlogy(weights).sum() - 0.5 * torch.logdet(covariance)).item() - charge
+        if likelihood > highest:
+            found, highest = (weights, means, covariance.expand(k, -1, -1)), likelihood
+    assert found is not None
+    return found
+
+
 def _mixture(x: Tensor, k: int, kind: str, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Weights ``(k,)``, means ``(k, d)``, covariances ``(k, d, d)`` of a mixture fitted to ``x (n, d)``."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(k, covariance_type=kind, reg_covar=1e-4, max_iter=30, random_state=seed)
+    mixture = GaussianMixture(k, covariance_type=kind, reg_covar=RIDGE, max_iter=30, random_state=seed)
     with warnings.catch_warnings():
         # The base need not be the best fit: any mixture that covers the data will do.
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ebmark import registry
 from ebmark.api import Energy
 from ebmark.base import fit_base
 from ebmark.log_z import LogZ, log_z, smc
@@ -224,6 +225,41 @@ def test_the_base_is_a_density_of_its_own_samples(n: int, d: int, k: int) -> Non
     torch.testing.assert_close(base.log_prob(z), mixture.log_prob(z))
     x = base.to_data(z)
     assert ((x.mean(0) - mixture_mean(base)).abs() < 4.5 * x.std(0) / math.sqrt(4000)).all()
+
+
+def test_each_component_of_the_base_has_its_share_of_every_row() -> None:
+    base = fit_base(Ring(3).sample(2000, stream("data")), stream("base"))
+    far = replace(base, means=1e3 * torch.arange(8.0, dtype=torch.float64)[:, None].expand(8, 3))
+    z = far.sample((4, 200), stream("z"))
+    counts = torch.stack([((z[..., 0] / 1e3).round() == k).sum(-1) for k in range(8)], -1)
+    assert (counts - 200 * base.weights).abs().max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize(("modes", "k"), [(8, 8), (2, 2), (1, 1)])
+def test_the_base_finds_modes_that_lie_apart_above_twenty_dimensions(modes: int, k: int) -> None:
+    """With the covariance within them, not that of all data."""
+    d, apart = 30, 8.0
+    centres = apart * torch.eye(d, dtype=torch.float64)[:modes]
+    data = centres[torch.arange(1200) % modes] + stream("data").normal((1200, d))
+    base = fit_base(data, stream("base"))
+    assert len(base.weights) == k
+    assert base.weights.tolist() == pytest.approx(k * [1 / k], abs=0.01)
+    # A coordinate's variance is 1, widened by 1.2 and known to √(2/1200) from 1200 points.
+    spread = (base.scale @ base.trils[0] @ base.trils[0].mT @ base.scale.mT).diagonal()
+    assert spread.tolist() == pytest.approx(d * [1.2], rel=5 * math.sqrt(2 / 1200))
+
+
+def test_the_weights_of_modes_are_those_of_as_many_independent_samples() -> None:
+    """Squared errors over seeds and modes against w (1 - w)/n; components left to chance gave 2.9 of it."""
+    target = registry.make(registry.ref("dataset", "mixture", dim=10, layout="random", ratio=0.8))
+    model, found = Formula(lambda x: -target.log_prob(x)), []
+    for seed in range(8):
+        data = target.sample(10_000, stream("weights", seed))
+        x = smc(Energy(model), data, stream("z", seed), samples=2000, check=False).samples
+        found.append(target.components(x).mean(0))
+    errors = (torch.stack(found) - target.weights).square()
+    ratio = (errors / (target.weights * (1 - target.weights) / 2000)).mean().item()
+    assert ratio < 1.6
 
 
 def mixture_mean(base: object) -> Tensor:
