@@ -106,6 +106,12 @@ TRIALS: Mapping[str, Column] = {
     ),
     "threads": _c("int32", "torch threads of the trial", timing=True),
     "device": _c("string", "device of the trial", timing=True),
+    "together": _c(
+        "int32",
+        "trials of several seeds that were trained in one program, 1 for a trial alone; their seconds are "
+        "shared out equally, their peak memory is not",
+        timing=True,
+    ),
     "trusted": _c("bool", "whether its wall-clock may be compared", timing=True),
     "distrust": _c("string", "why not", timing=True),
     "code": _c("string", "hash of the source of the harness, the method, the data set and the network"),

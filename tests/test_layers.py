@@ -22,8 +22,9 @@ LAYERS: Mapping[int, str] = {
     "ebmark.flows ebmark.opponents ebmark.chains ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
-    4: "ebmark.train ebmark.together ebmark.evaluate ebmark.execute ebmark.study ebmark.spec ebmark.specfile "
-    "ebmark.plan ebmark.checker ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
+    4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
+    "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
+    "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
     5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock ebmark.tuning "
     "ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
