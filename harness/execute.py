@@ -50,6 +50,7 @@ SOURCES = (
     "rng",
     "samplers",
     "smc",
+    "stiffness",
     "together",
     "train",
 )

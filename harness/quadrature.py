@@ -9,7 +9,7 @@ Reference: Trefethen and Weideman, The exponentially convergent trapezoidal rule
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
@@ -36,7 +36,8 @@ class Integral:
 
     Attributes:
         value: log Z in nats; NaN where the energy is not finite.
-        error: |value - value from half the points per axis|, an upper limit for a smooth density.
+        error: |value - value from half the points per axis|, an upper limit for a smooth density, and what
+            rounding may do to the energy.
         edge: largest share of the mass in the outermost layer of any axis.
         reasons: why not to trust the value; empty if there is none.
     """
@@ -67,7 +68,11 @@ def integrate(energy: Energy, data: Tensor) -> Integral:
     half = HALF_WIDTH * sd.clamp(min=1e-3 * sd.max().item())
     coarse, fine = POINTS[d]
     integral, half = _integrate(energy, mean, half, coarse)
-    return integral if integral.error <= ENOUGH else _integrate(energy, mean, half, fine)[0]
+    if not integral.error <= ENOUGH:
+        integral = _integrate(energy, mean, half, fine)[0]
+    # A rounded energy may be off to the same side everywhere, which no number of points shows.
+    rounding = 4 * torch.finfo(dtype_of(energy.module, torch.float64)).eps * (1 + abs(integral.value))
+    return replace(integral, error=integral.error + rounding)
 
 
 def _integrate(energy: Energy, mean: Tensor, half: Tensor, n: int) -> tuple[Integral, Tensor]:

@@ -72,6 +72,25 @@ class Ring(Target):
         return self.means[which] + self.sd * rng.normal((n, self.means.shape[-1]))
 
 
+class Mixed(Target):
+    """Independent logistic sources s, x = s A with a condition number of (d + 1)/2, scaled by e^2."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        left, right = (torch.linalg.qr(stream("mixing", side, d).normal((d, d))).Q for side in range(2))
+        singular = ((d + 1) / 2) ** torch.linspace(0, 1, d, dtype=torch.float64)
+        self.mixing = left * singular @ right
+        self.register_buffer("unmixing", right.T / singular @ left.T)
+        self.log_z = 2 + singular.log().sum().item()
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = x @ self.unmixing
+        return (nn.functional.softplus(s) + nn.functional.softplus(-s)).sum(-1) - 2
+
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        return torch.logit(rng.uniform((n, len(self.mixing)))) @ self.mixing
+
+
 class Formula(nn.Module):
     """An energy without parameters."""
 

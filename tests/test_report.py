@@ -24,6 +24,7 @@ from ebmark.report import (
     targets,
     words,
 )
+from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.grid import records
 from ebmark.report.look import Look
 from ebmark.report.names import FAMILIES, OTHER, family, method_labels
@@ -490,3 +491,32 @@ def test_a_method_in_several_forms_is_labelled_with_its_defaults_too():
         }
     )
     assert list(method_labels(frame)) == ["cd[k=1]", "cd[k=10]", "nce[scale=1]", "nce[scale=1.5]", "sm"]
+
+
+def test_the_error_of_log_z_is_told_where_the_model_is_the_truth(study):
+    """Two runs of each of two targets, the errors 3 and 4 hundredths of one, 3 and 4 tenths of the other."""
+    assert evaluators(study) is None
+    errors = {"gaussian": (0.03, -0.04), "funnel": (-0.3, -0.4)}
+    one = {"lane": "quality", "status": "ok", "step": 1, "metric": "z_gap", "network": "truth", "dim": 10}
+    logs = pd.DataFrame(
+        {
+            **one,
+            "id": f"{name}{i}",
+            "dataset_label": name,
+            "value": e,
+            "se": 0.04,
+            "lo": e - 0.1,
+            "hi": e + 0.1,
+        }
+        | {"trusted": name != "funnel", "gradients": np.nan, "seconds": np.nan}
+        for name, pair in errors.items()
+        for i, e in enumerate(pair)
+    )
+    spent = logs.assign(metric="kl", gradients=1e5, seconds=2.0)
+    section = evaluators(replace(study, logs=logs, curve=spent))
+    assert section.text[1].startswith("2 of 2 trusted estimates of log Z lie within three standard errors")
+    assert section.text[1].endswith("the largest error is 0.040 nats.")
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in section.grids[0].rows}
+    cost = ["100,000", "2.0 s"]
+    assert rows["gaussian"] == ["10", "2", "0.035", "0.040", "0.040", "100 %", "100 %", "100 %", *cost]
+    assert rows["funnel"] == ["10", "2", "0.35", "0.40", "0.040", "0 %", "0 %", "0 %", *cost]

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ebmark import smc as sequential
 from ebmark.api import Energy, Meter
-from ebmark.base import Base, Path
+from ebmark.base import Base, Path, fit_base
 from ebmark.floors import normalised_mean
 from ebmark.log_z import smc
-from ebmark.probe import Modes
+from ebmark.probe import Modes, _laplace, probe
 from ebmark.reverse import GAP, Reverse, gradients, reverse
 from ebmark.smc import Runs, Schedule
 from tests.densities import Funnel, Gaussian, Hidden, Ring, stream
@@ -141,6 +141,33 @@ def test_starts_of_the_caller_lead_to_what_wide_starts_miss() -> None:
     found = smc(Energy(model), data, stream("narrow"), samples=1, starts=starts)
     assert missed.value == pytest.approx(model.log_z - math.log(2), abs=0.1)
     assert abs(found.value - model.log_z) < 3.5 * max(found.se, 0.02)
+
+
+@pytest.mark.parametrize("d", [10, 50])
+def test_an_end_beside_its_peak_has_the_mass_of_the_peak(d: int) -> None:
+    """Newton's step from 0.3 off in every coordinate, 0.045 d nats below: the Laplace mass is exact."""
+    path = Path(Normal(), base(d, 1.0), Meter())
+    found = _laplace(path, torch.full((1, d), 0.3, dtype=torch.float64))
+    assert found.log_mass.item() == pytest.approx(0.5 * d * math.log(8 * math.pi), abs=1e-6)
+    assert found.means.abs().max().item() < 1e-6
+
+
+@pytest.mark.parametrize(("R", "mass"), [(12.0, 1.0), (25.0, 10.0)])
+def test_hidden_modes_of_many_dimensions_are_found(R: float, mass: float) -> None:
+    """The probe alone at d = 128, where an ascent ends some nats below the peak."""
+    d = 128
+    model = Hidden(d, R, mass)
+    rng = stream("many", R)
+    path = Path(model, fit_base(rng.normal((5000, d)), rng), Meter())
+    pilot = sequential.pilot(path, rng, 30)
+    found = probe(path, pilot, None, rng)
+    distance = (path.base.to_data(found.means) - model.at).norm(dim=-1)
+    at = distance.argmin()
+    assert distance[at] < 0.1 * math.sqrt(d)
+    assert found.log_mass[at].item() == pytest.approx(
+        0.5 * d * math.log(2 * math.pi) + math.log(mass), abs=0.1
+    )
+    assert found.missed[at]
 
 
 def test_disagreement_is_followed_by_more_particles_and_moves_within_the_cap(

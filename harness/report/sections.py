@@ -17,6 +17,7 @@ from ebmark.report import (
     targets,
     words,
 )
+from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
 from ebmark.report.section import Report, Section
@@ -33,7 +34,9 @@ def report(study: Study, look: Look) -> Report:
         ("Cost to a target", facts.reaching(runs, expected)),
     ]
     first = [*target.pictures, *cost.pictures]
+    evaluated = evaluators(study)
     sections = [
+        *([evaluated] if evaluated else []),
         cost,
         cost_sections.share(study, look),
         cost_sections.curves(study, look),
