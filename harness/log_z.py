@@ -6,8 +6,8 @@ backwards, log Z comes out too low and the likelihood therefore too high, and no
 sees such a mode only if it lies in the box around the data.
 
 How far the probe reaches was measured on a hidden mode at 6, 12 and 25 standard deviations from N(0, I), of
-its width and 1 or 10 times its mass, at d = 2, 10, 50 and 128: docs/evaluation.md has the table. A mode of
-less than the model's width has, above d = 10, a basin that no wide start meets, unless a start of the caller's
+its width and 1 or 10 times its mass, at d = 2, 10, 50 and 128: docs/evaluation.md has the table. A mode that
+is narrower than the model has, above d = 10, a basin that no wide start meets, unless a start of the caller's
 lies near it.
 
 Nor does it see what all runs miss for another reason: where the energy is far stiffer than elsewhere, as in

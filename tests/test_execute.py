@@ -246,7 +246,7 @@ def test_the_likelihood_of_a_network_that_may_not_be_normalisable_is_not_trusted
 
 @pytest.mark.parametrize(("metrics", "gradients"), [(("kl",), False), (("kl", "mmd"), True)])
 def test_a_known_log_z_is_used_at_every_checkpoint_unless_samples_are_drawn(metrics, gradients):
-    """At the start KL(N(0, Σ) | N(0, a² I)) has a closed form; where samples are drawn their sampler is used."""
+    """At the start KL(N(0, Σ) | N(0, a² I)) has a closed form; where samples are drawn, so is log Z."""
     d, start = 4, 2.0
     target = ("gaussian", {"dim": d, "condition": 10.0})
     made = trial(dataset=target, network=("quadratic", {"start": start}), metrics=metrics, checkpoints=3)
