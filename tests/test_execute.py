@@ -83,6 +83,14 @@ def test_a_budget_of_few_steps_ends_with_what_is_measured_at_the_end_only():
     assert kl["gradients"] > 10_000
 
 
+def test_an_untrusted_divergence_is_stored_as_an_interval():
+    record = execute(perfect(("funnel", {"dim": 10}), metrics=("kl",), max_gradients=200_000), HERE)
+    (kl,) = (point for point in record.curve if point["metric"] == "kl")
+    assert not kl["trusted"]
+    assert kl["lo"] < kl["value"] - kl["se"] < kl["value"] + kl["se"] < kl["hi"]
+    assert "too stiff for the sampler's step" in kl["reasons"]
+
+
 def test_the_truth_is_no_network_where_it_is_not_known():
     row = execute(perfect(("digits", {})), HERE).trial
     reason = "the network truth needs a known density; digits has none"

@@ -203,6 +203,18 @@ def cell(grid, label, column):
     return row[list(grid.head).index(column)]
 
 
+def test_what_is_untrusted_is_shown_as_an_interval_over_the_seeds(study):
+    """Half a nat below and two above each value: from the smallest end of all seeds to the largest."""
+    wide = study.curve.assign(lo=study.curve["value"] - 0.5, hi=study.curve["value"] + 2.0)
+    values = tables.quality(replace(study, curve=wide), "kl", per_dim=False, log=False)
+    here = frames.finals(study, "kl")
+    here = here[(here["label"] == "pcd[k=10]") & (here["dataset_label"] == "phi4") & (here["dim"] == 8)]
+    lo, hi = here["value"].min() - 0.5, here["value"].max() + 2.0
+    assert len(here) > 1
+    text = cell(values, "pcd[k=10]", "phi4, d = 8").text
+    assert text == f"[{words.number(lo, 3)}, {words.number(hi, 3)}]†"
+
+
 def test_untrusted_failed_and_oracle_values_do_not_rank(study):
     kl = tables.quality(study, "kl", per_dim=False, log=False)
     doubt = cell(kl, "pcd[k=10]", "phi4, d = 8")

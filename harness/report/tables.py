@@ -122,7 +122,8 @@ def _quality_caption(study: Study) -> str:
     ranks = MARKS if seeds >= stats.MIN_SEEDS else "Fewer than 3 seeds: nothing is ranked. "
     return (
         f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
-        "[ ]†: untrusted, never ranked. Failed runs are counted in the cell and never enter a mean. "
+        "[ ]†: untrusted, never ranked; the interval that holds those of all seeds, where there are any. "
+        "Failed runs are counted in the cell and never enter a mean. "
         "‡: the method's noise is the truth on that data, or its opponent starts there. mle is an oracle, "
         f"not a contender.{NOT_COUNTED * bool(study.quality['uncounted'].any())}"
     )
@@ -132,7 +133,7 @@ def _tidy(final: DataFrame, value: str, trials: DataFrame) -> DataFrame:
     keys = ["label", *CELL]
     scale = final["dim"] if value == "per_dim" else 1
     values = (
-        final.assign(se=final["se"] / scale)
+        final.assign(**{name: final[name] / scale for name in ("se", "lo", "hi")})
         .groupby(keys, observed=True)
         .agg(
             mean=(value, "mean"),
@@ -140,13 +141,15 @@ def _tidy(final: DataFrame, value: str, trials: DataFrame) -> DataFrame:
             n=(value, "count"),
             trusted=("trusted", "all"),
             one=("se", "mean"),
+            lo=("lo", "min"),
+            hi=("hi", "max"),
         )
     )
     se = (values["sd"] / np.sqrt(values["n"])).where(values["n"] > 1, values["one"])
     counts = trials.groupby([*keys, "status"], observed=True).size().unstack(fill_value=0)
     other = [name for name in ORDER[1:] if name in counts]
     flags = trials.groupby(keys, observed=True)[["own_noise", "oracle", "uncounted"]].any()
-    table = flags.join(values[["mean", "n", "trusted"]]).join(se.rename("se")).join(counts[other])
+    table = flags.join(values[["mean", "n", "trusted", "lo", "hi"]]).join(se.rename("se")).join(counts[other])
     return table.fillna({"n": 0, "trusted": False}).reset_index()
 
 
@@ -155,7 +158,9 @@ def _text(row: dict[str, Any]) -> str:
     if not row["n"]:
         return failed or "no value"
     text = words.plus_minus(row["mean"], row["se"])
-    text = text if row["trusted"] else f"[{text}]†"
+    if not row["trusted"]:
+        known = np.isfinite([row["lo"], row["hi"]]).all()
+        text = f"[{words.number(row['lo'], 3)}, {words.number(row['hi'], 3)}]†" if known else f"[{text}]†"
     text += "‡" * row["own_noise"] + "§" * row["uncounted"]
     return f"{text} ({failed})" if failed else text
 
