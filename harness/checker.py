@@ -70,6 +70,7 @@ class Checker:
             cost=spec.cost,
             gpus=spec.resources.gpus,
             timeout=spec.resources.timeout,
+            together=spec.resources.seeds_together,
             targets=tuple(spec.target),
             pictures=spec.pictures,
         )

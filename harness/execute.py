@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -69,10 +69,10 @@ def execute(trial: Trial, place: Place, number: int = 1) -> Record:
     return attempt.record()
 
 
-def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[int]) -> list[Record]:
+def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[int]) -> Iterator[Record]:
     """``execute`` for trials that differ in their seed, in one program where that changes nothing but time.
 
-    Where it would, or the program fails, they are trained one by one.
+    Where it would, or the program fails, they are trained one by one. The records are in the order of trials.
 
     Raises:
         KeyboardInterrupt: the user wants to stop.
@@ -89,8 +89,10 @@ def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[in
         else:
             for attempt in attempts:
                 attempt.watch = watch
-            return [attempt.record() for attempt in attempts]
-    return [execute(trial, place, n) for trial, n in zip(trials, numbers, strict=True)]
+            yield from [attempt.record() for attempt in attempts]
+            return
+    for trial, n in zip(trials, numbers, strict=True):
+        yield execute(trial, place, n)
 
 
 def lost(trial: Trial, place: Place, number: int, status: str, reason: str) -> Record:

@@ -82,6 +82,7 @@ class Study:
         cost: the cost lane, or None.
         gpus: per trial, where there are any.
         timeout: seconds for a trial.
+        together: trials that differ in their seed to train in one program, at most.
         targets: fixed qualities whose cost the report gives.
         pictures: samples and densities are kept at d = 2, of the first seed.
     """
@@ -102,6 +103,7 @@ class Study:
     cost: CostTable | None
     gpus: float
     timeout: float
+    together: int
     targets: tuple[TargetTable, ...]
     pictures: bool
 

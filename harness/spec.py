@@ -149,10 +149,15 @@ class TuneTable(Table):
 
 
 class ResourcesTable(Table):
-    """``[resources]`` of a trial: GPUs, a fraction shares one; its time limit in seconds."""
+    """``[resources]`` of a trial: GPUs, a fraction shares one; its time limit in seconds.
+
+    ``seeds_together`` trials of the quality lane that differ in their seed are trained in one program, where
+    method and network allow it.
+    """
 
     gpus: Annotated[float, Field(ge=0)] = 0.0
     timeout: Annotated[float, BeforeValidator(seconds)] = 1800.0
+    seeds_together: Count = 1
 
 
 class TargetTable(Table):

@@ -1,5 +1,6 @@
 """Trials trained in one program: their records are those of the trials alone, and say what is different."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import torch
 from ebmark import registry
 from ebmark.api import Rng
 from ebmark.execute import Place, execute, execute_together
+from ebmark.grouping import way
 from ebmark.record import TRIALS
-from ebmark.trial import Budget, Trial
+from ebmark.runners import Job, grouped
+from ebmark.store import read
+from ebmark.trial import Budget, Optimiser, Trial
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
 HERE = Place(exclusive=True, env={"env": "test"})
@@ -44,7 +48,7 @@ def trials(method, *, seeds=3, settings=None, network=("mlp", {"width": 16}), **
 
 
 def both(asked):
-    return [execute(trial, HERE) for trial in asked], execute_together(asked, HERE, [1] * len(asked))
+    return [execute(trial, HERE) for trial in asked], list(execute_together(asked, HERE, [1] * len(asked)))
 
 
 def assert_same(alone, together):
@@ -67,3 +71,118 @@ def test_records_are_those_of_trials_alone(double, method, settings):
         assert "trained together with 2 other seeds" in together.trial["distrust"]
         assert len(together.samples) == len(alone.samples) > 0
         assert len(together.model) == len(alone.model)
+
+
+def test_each_seed_diverges_at_its_own_step_and_the_others_go_on(double):
+    asked = trials(f"{BAD}:bursts", seeds=8)
+    pairs = list(zip(*both(asked), strict=True))
+    for alone, together in pairs:
+        assert_same(alone, together)
+        assert together.trial["together"] == 8
+    ends = {together.trial["steps"] for _, together in pairs if together.trial["status"] == "diverged"}
+    assert len(ends) > 2
+    assert {together.trial["status"] for _, together in pairs} == {"ok", "diverged"}
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("lsd", {}),  # two players
+        (f"{BAD}:peeks", {}),
+        (f"{BAD}:mixes", {}),
+        ("nce", {"optimiser": Optimiser(name="normalised_sgd", lr=0.1)}),
+        ("nce", {"budget": Budget(seconds=0.05, batch=32)}),
+        ("sm", {"network": ("mlp", {"activation": "relu"})}),  # skipped
+    ],
+    ids=str,
+)
+def test_what_cannot_train_together_trains_one_by_one(double, method, more):
+    asked = trials(method, seeds=2, metrics=(), **more)
+    alone, together = both(asked)
+    assert [record.trial["together"] for record in together] == [1, 1]
+    assert [r.trial["status"] for r in together] == [r.trial["status"] for r in alone]
+    if asked[0].budget.seconds is None:
+        assert [r.model for r in together] == [r.model for r in alone]
+
+
+def test_networks_without_stacked_parameters_are_mapped():
+    assert way(trials("nce")[0]) == "stacked"
+    image = replace(trials("nce")[0], dataset=registry.ref("dataset", "gaussian", dim=9))
+    assert way(replace(image, network=registry.ref("network", "conv", channels=4, depth=1))) == "mapped"
+    assert way(trials(f"{BAD}:mixes")[0]) == ""
+
+
+def test_a_group_has_the_sum_of_its_times(double):
+    asked = trials(
+        f"{BAD}:sleeps", settings={"seconds": 0.02}, budget=Budget(steps=10_000, batch=32), timeout=0.3
+    )
+    rows = [record.trial for record in execute_together(asked, HERE, [1, 1, 1])]
+    assert {row["status"] for row in rows} == {"timeout"}
+    assert len({row["steps"] for row in rows}) == 1
+    assert 15 < rows[0]["steps"] <= 45  # 0.9 s, not 0.3
+    assert rows[0]["wall"] < 0.5
+
+
+def test_groups_keep_the_order_of_jobs_and_never_mix_cells():
+    a, b = trials("nce", seeds=5), trials("cd", seeds=5)
+    cost = [replace(trial, lane="cost") for trial in a[:2]]
+    jobs = [Job(trial=trial) for pair in zip(a, b, strict=True) for trial in pair] + [
+        Job(trial=t) for t in cost
+    ]
+    found = [[(job.trial.method.name, job.trial.seed) for job in group] for group in grouped(jobs, 3)]
+    first, second = (0, 1, 2), (3, 4)
+    assert found == [
+        [("nce", s) for s in first],
+        [("cd", s) for s in first],
+        [("nce", s) for s in second],
+        [("cd", s) for s in second],
+        [("nce", 0)],
+        [("nce", 1)],
+    ]
+    assert [group[0] for group in grouped(jobs, 1)] == jobs
+
+
+SPEC = """
+name = "small"
+seeds = 4
+metrics = ["fisher"]
+[budget]
+steps = 30
+batch = 32
+checkpoints = 2
+[network]
+name = "quadratic"
+[[methods]]
+name = "nce"
+[[methods]]
+name = "lsd"
+[[datasets]]
+name = "gaussian"
+dim = 2
+[resources]
+seeds_together = 3
+"""
+
+
+def test_a_study_resumes_by_trial_and_its_seeds_train_together(cli, tmp_path):
+    (tmp_path / "small.toml").write_text(SPEC.replace("seeds = 4", "seeds = [1]"))
+    cli("run", "small.toml", "-o", "out", "--runner", "serial")
+    (tmp_path / "small.toml").write_text(SPEC)
+    rest = cli("run", "small.toml", "-o", "out", "--runner", "serial", "--json")
+    assert json.loads(rest.stdout)["trained"] == 6
+    assert together(tmp_path / "out") == {("nce", 0): 3, ("nce", 1): 1, ("nce", 2): 3, ("nce", 3): 3} | LSD
+
+
+def test_a_task_of_ray_gives_a_record_for_each_seed(cli, tmp_path):
+    (tmp_path / "small.toml").write_text(SPEC)
+    run = cli("run", "small.toml", "-o", "out", "--jobs", 1)
+    assert run.returncode == 0, run.stderr
+    assert together(tmp_path / "out") == {("nce", 0): 3, ("nce", 1): 3, ("nce", 2): 3, ("nce", 3): 1} | LSD
+
+
+LSD = {("lsd", seed): 1 for seed in range(4)}
+
+
+def together(folder):
+    """How many trials shared the program of each, by method and seed."""
+    return read(folder).trials.set_index(["method", "seed"])["together"].to_dict()

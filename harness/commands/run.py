@@ -29,10 +29,10 @@ def run(
         if runner == "serial":
             from ebmark.runners.serial import SerialRunner
 
-            return SerialRunner()
+            return SerialRunner(together=study.together)
         from ebmark.runners.ray import RayRunner
 
-        return RayRunner(address=address, jobs=jobs, gpus=study.gpus)
+        return RayRunner(address=address, jobs=jobs, gpus=study.gpus, together=study.together)
 
     stale = _stale(study, folder) if rerun == "stale" else set()
     outcome = drive(study, folder, make_runner, rerun=rerun, stale=stale, only=only, out=console.text)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ebmark.grouping import alone, key
 from ebmark.record import Record
 from ebmark.trial import Trial
 
@@ -16,6 +17,22 @@ class Job:
 
     trial: Trial
     attempt: int = 1
+
+
+def grouped(jobs: Sequence[Job], together: int) -> list[tuple[Job, ...]]:
+    """The jobs in their order; up to ``together`` that differ in their seed share the place of the first."""
+    groups: list[list[Job]] = []
+    last: dict[Trial, list[Job]] = {}
+    for job in jobs:
+        if together == 1 or alone(job.trial):
+            groups.append([job])
+            continue
+        group = last.get(same := key(job.trial))
+        if group is None or len(group) == together:
+            groups.append(group := [])
+            last[same] = group
+        group.append(job)
+    return [tuple(group) for group in groups]
 
 
 class Runner(Protocol):
@@ -30,7 +47,7 @@ class Runner(Protocol):
         """One record per job, whatever happens to it.
 
         Args:
-            jobs: in the order in which they shall start.
+            jobs: in the order in which they shall start; a runner may train several seeds in one program.
             exclusive: one at a time with nothing beside it, so that its wall-clock can be trusted.
 
         Raises:

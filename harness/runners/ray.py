@@ -7,6 +7,7 @@ and deadlines; a task returns its record and never raises. Nothing large goes th
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -15,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ebmark.env import describe
-from ebmark.execute import Place, execute, lost
+from ebmark.execute import Place, execute_together, lost
 from ebmark.record import Record
-from ebmark.runners import Job
+from ebmark.runners import Job, grouped
 from ebmark.runners.private import start
 
 GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
@@ -29,7 +30,16 @@ THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLA
 
 @dataclass(frozen=True, kw_only=True)
 class _Flight:
-    job: Job
+    """Jobs of one task, and when it is given up.
+
+    Attributes:
+        jobs: one, or several that may train in one program.
+        limit: seconds that they have together.
+        deadline: on the monotonic clock; infinite for none.
+    """
+
+    jobs: tuple[Job, ...]
+    limit: float
     deadline: float
 
 
@@ -39,10 +49,14 @@ class RayRunner:
     Args:
         address: a cluster to join (``auto`` or ``HOST:PORT``); None starts a Ray for this run alone.
         jobs: trials side by side; by default one per CPU.
-        gpus: GPUs per trial, used where the cluster has any.
+        gpus: GPUs per task, used where the cluster has any.
+        together: trials that differ in their seed to train in one task's program, at most.
     """
 
-    def __init__(self, *, address: str | None = None, jobs: int | None = None, gpus: float = 0) -> None:
+    def __init__(
+        self, *, address: str | None = None, jobs: int | None = None, gpus: float = 0, together: int = 1
+    ) -> None:
+        self.together = together
         for name, value in THREADS.items():
             os.environ.setdefault(name, value)
         self._home = os.environ.get("HOME", "")
@@ -63,55 +77,61 @@ class RayRunner:
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
         """One record per job, in finish order."""
         place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
-        waiting, flying = deque(jobs), dict[Any, _Flight]()
+        waiting, flying = deque(grouped(jobs, self.together)), dict[Any, _Flight]()
         try:
             while waiting or flying:
                 while waiting and len(flying) < (1 if exclusive else self._slots):
-                    job = waiting.popleft()
-                    limit = float("inf") if job.trial.timeout is None else job.trial.timeout + GRACE
-                    flying[self._task.remote(job, place, self._home)] = _Flight(
-                        job=job, deadline=time.monotonic() + limit
-                    )
+                    group = waiting.popleft()
+                    flying[self._task.remote(group, place, self._home)] = _flight(group)
                 finished, _ = self._ray.wait(list(flying), num_returns=1, timeout=POLL)
                 for ref in finished:
-                    yield self._collect(ref, flying.pop(ref).job, place)
+                    yield from self._collect(ref, flying.pop(ref).jobs, place)
                 yield from self._overdue(flying, place)
         except KeyboardInterrupt:
             for ref, flight in flying.items():
                 self._ray.cancel(ref, force=True)
-                yield lost(flight.job.trial, place, flight.job.attempt, "cancelled", "interrupted")
+                yield from _lost(flight.jobs, place, "cancelled", "interrupted")
             raise
 
-    def _collect(self, ref: Any, job: Job, place: Place) -> Record:
+    def _collect(self, ref: Any, jobs: Sequence[Job], place: Place) -> Sequence[Record]:
         try:
-            record: Record = self._ray.get(ref)
+            records: list[Record] = self._ray.get(ref)
         except self._ray.exceptions.OutOfMemoryError:
-            return lost(job.trial, place, job.attempt, "oom", "ended by Ray's memory monitor")
+            return _lost(jobs, place, "oom", "ended by Ray's memory monitor")
         except self._ray.exceptions.RayError as error:
             first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            return lost(
-                job.trial, place, job.attempt, "crashed", f"the worker died: {type(error).__name__}: {first}"
-            )
-        return record
+            return _lost(jobs, place, "crashed", f"the worker died: {type(error).__name__}: {first}")
+        return records
 
     def _overdue(self, flying: dict[Any, _Flight], place: Place) -> Iterator[Record]:
-        """Gives up trials that neither finished nor stopped by themselves; their workers are killed."""
+        """Gives up tasks that neither finished nor stopped by themselves; their workers are killed."""
         now = time.monotonic()
         for ref in [ref for ref, flight in flying.items() if now > flight.deadline]:
-            job = flying.pop(ref).job
+            flight = flying.pop(ref)
             self._ray.cancel(ref, force=True)
-            limit = f"its deadline of {job.trial.timeout:g} s"
+            limit = f"its deadline of {flight.limit:g} s"
             reason = f"did not stop within {GRACE:g} s of {limit}; its worker was killed"
-            yield lost(job.trial, place, job.attempt, "timeout", reason)
+            yield from _lost(flight.jobs, place, "timeout", reason)
 
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""
         self._ray.shutdown()
 
 
-def _run(job: Job, place: Place, home: str) -> Record:
+def _flight(jobs: tuple[Job, ...]) -> _Flight:
+    """Jobs that start now; their deadline is the sum of their own."""
+    limit = sum(math.inf if job.trial.timeout is None else job.trial.timeout for job in jobs)
+    return _Flight(jobs=jobs, limit=limit, deadline=time.monotonic() + limit + GRACE)
+
+
+def _lost(jobs: Sequence[Job], place: Place, status: str, reason: str) -> list[Record]:
+    return [lost(job.trial, place, job.attempt, status, reason) for job in jobs]
+
+
+def _run(jobs: Sequence[Job], place: Place, home: str) -> list[Record]:
     os.environ["HOME"] = home  # a plug-in shall see the user's, not the private one that Ray was started with
-    return execute(job.trial, place, job.attempt)
+    trials, attempts = [job.trial for job in jobs], [job.attempt for job in jobs]
+    return list(execute_together(trials, place, attempts))
 
 
 def join(address: str) -> Any:

@@ -8,24 +8,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ebmark.env import describe
-from ebmark.execute import Place, execute, lost
+from ebmark.execute import Place, execute_together, lost
 from ebmark.record import Record
-from ebmark.runners import Job
+from ebmark.runners import Job, grouped
 
 
 class SerialRunner:
-    """Runs in this process, on the CPU."""
+    """Runs in this process, on the CPU.
+
+    Args:
+        together: trials that differ in their seed to train in one program, at most.
+    """
 
     slots = 1
+
+    def __init__(self, *, together: int = 1) -> None:
+        self.together = together
 
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
         """One record per job, in order; nothing of ours runs beside it, so its wall-clock is exclusive."""
         place = Place(exclusive=True, env=describe())
-        for job in jobs:
+        for group in grouped(jobs, self.together):
+            left = list(group)
             try:
-                yield execute(job.trial, place, job.attempt)
+                for record in execute_together(
+                    [job.trial for job in group], place, [job.attempt for job in group]
+                ):
+                    left.pop(0)
+                    yield record
             except KeyboardInterrupt:
-                yield lost(job.trial, place, job.attempt, "cancelled", "interrupted")
+                for job in left:
+                    yield lost(job.trial, place, job.attempt, "cancelled", "interrupted")
                 raise
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 
-from ebmark.api import Energy, Method, Passes, Rng, State, method
+from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
 
 
 class _Plain(Method):
@@ -56,3 +56,34 @@ class Hangs(_Plain):
         while True:
             with suppress(BaseException):  # swallows even the request to stop
                 time.sleep(1)
+
+
+@method("bursts", year=2026)
+class Bursts(_Plain):
+    """Its loss is NaN from a step on that its stream decides."""
+
+    def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
+        return State(buffers={"left": 5 + rng.integers(60, ())})
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Step:
+        left = state.buffers["left"] - 1
+        loss = energy(x).square().mean(-1)
+        loss = torch.where(left < 0, torch.nan, loss)
+        return Step(losses={"energy": loss}, state=state.update(left=left))
+
+
+@method("peeks", year=2026)
+class Peeks(_Plain):
+    """What it does depends on a number that it takes out of a tensor."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        E = energy(x)
+        return E.square().mean(-1) if E.mean() > 0 else E.abs().mean(-1)
+
+
+@method("mixes", year=2026)
+class Mixes(_Plain):
+    """It forgets that there may be several runs."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        return energy(x - x.mean(0)).square().mean(-1)
