@@ -67,7 +67,7 @@ def test_leaving_failures_out_or_taking_them_as_costs_is_biased():
 
 @pytest.mark.parametrize(("runs", "within", "n"), [(1, 0.0, 100), (3, 0.1, 50)])
 def test_a_known_exponent_is_covered_with_a_third_of_the_runs_censored(runs, within, n):
-    # scripts/bench statistics simulates thousands
+    # scripts/bench intervals simulates thousands
     rng = np.random.default_rng(3)
     hits, censored = 0, 0.0
     for _ in range(n):
