@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast, dataclass_transf
 import torch
 from torch import Tensor, nn
 
+from ebmark.derivatives import hooked, parts
 from ebmark.meter import Meter, Passes
 from ebmark.rng import Rng
 
@@ -57,6 +58,15 @@ class Energy:
     def __init__(self, module: nn.Module, meter: Meter | None = None) -> None:
         self.module = module
         self.meter = meter if meter is not None else Meter()
+        self._parts: tuple[nn.Module, ...] | None = None  # looked up once, when they are asked for
+        self._looked = False
+
+    @property
+    def ruled(self) -> bool:
+        """Whether its derivatives follow rules (``derivatives``): every module has one, and no hooks."""
+        if not self._looked:
+            self._parts, self._looked = parts(self.module), True
+        return self._parts is not None and not hooked(self._parts)
 
     def __call__(self, x: Tensor) -> Tensor:
         """E(x) ``(...)``, counted as one forward per point."""

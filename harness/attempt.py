@@ -234,7 +234,7 @@ class Attempt:
             "steps": training.steps,
             **{f"passes_{kind}": value for kind, value in asdict(meter.passes).items()},
             "passes": meter.passes.total,
-            "executed": meter.passes.total,
+            "executed": meter.executed,
             "opponents": canonical({name: asdict(work) for name, work in meter.opponents.items()}),
             "noise_samples": float(meter.noise_samples),
             "transitions": float(meter.transitions),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Energy, Meter, Rng
+from ebmark.derivatives import Along, Derived, derive
 
 COMPONENTS = 8
 FULL_DIM = 20  # largest d at which every component has a full covariance
@@ -65,12 +66,23 @@ class Base:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """The log-density log q(z) ``(...)``, with respect to z."""
+        return self._components(z)[0].logsumexp(-1)
+
+    def log_prob_and_score(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density ``(...)`` and its gradient ``(..., d)``."""
+        log_w, y = self._components(z)
+        k, d = self.means.shape
+        pulled = (log_w.softmax(-1).unsqueeze(-1) * y).flatten(-2)
+        return log_w.logsumexp(-1), -pulled @ self.inverses.reshape(k * d, d)
+
+    def _components(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Each component's log-density with its weight ``(..., k)``, and z whitened by it ``(..., k, d)``."""
         k, d = self.means.shape
         offset = (self.inverses @ self.means.unsqueeze(-1)).squeeze(-1)
         y = (z @ self.inverses.reshape(k * d, d).mT).reshape(*z.shape[:-1], k, d) - offset
         log_det = self.trils.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         log_norm = self.weights.log() - log_det - 0.5 * d * math.log(2 * math.pi)
-        return (log_norm - 0.5 * y.square().sum(-1)).logsumexp(-1)
+        return log_norm - 0.5 * y.square().sum(-1), y
 
     def sample(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
         """Points z ``(*shape, d)`` from q: along the last axis each component has its share, in its order.
@@ -97,6 +109,12 @@ class _Tempered(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         E: Tensor = self.energy(self.base.to_data(z))
         return self.beta * E - (1 - self.beta) * self.base.log_prob(z)
+
+    def derive(self, z: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        E = derive(self.energy, self.base.to_data(z))
+        log_q, score = self.base.log_prob_and_score(z)
+        gradient = self.beta * (E.gradient @ self.base.scale) - (1 - self.beta) * score
+        return Derived(self.beta * E.value - (1 - self.beta) * log_q, gradient, None)
 
 
 class Path:

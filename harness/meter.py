@@ -89,12 +89,14 @@ class Meter:
     Attributes:
         divided: time every phase inside a step. Without it the time of a step goes to none in particular and
             is shared out as in the steps that were divided: so the price of dividing can be measured.
+        executed: work on the energy so far in points x F as it ran; ``passes`` is what plain autograd needs.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         device = torch.device(device)
         self.clock: Any = DeviceClock(device) if device.type == "cuda" else HostClock()
         self._counts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self.executed = 0.0
         self.transitions = 0
         self.noise_samples = 0
         self.divided = True
@@ -102,18 +104,34 @@ class Meter:
         self._spans: list[tuple[str | None, Any, Any]] = []
         self._graph: defaultdict[str, float] = defaultdict(float)
         self._through = 0.0
+        self._executed_graph = 0.0
         self._phase: str | None = None
         self._since: Any = None
 
     def count(
-        self, n: float, *, player: str = ENERGY, graph: float = 0, through: float = 0, **kinds: float
+        self,
+        n: float,
+        *,
+        player: str = ENERGY,
+        graph: float = 0,
+        through: float = 0,
+        executed: tuple[float, float] | None = None,
+        **kinds: float,
     ) -> None:
-        """Adds ``kinds`` (F per point) for ``n`` points; a backward would cost ``graph`` F per point more."""
+        """Adds ``kinds`` (F per point) for ``n`` points; a backward would cost ``graph`` F per point more.
+
+        ``executed``: what both cost in the form that runs, where that is not plain autograd's.
+        """
+        counts, recorded = self._counts[player], torch.is_grad_enabled()
         for kind, passes in kinds.items():
-            self._counts[player][kind] += passes * n
-        if torch.is_grad_enabled():
+            counts[kind] += passes * n
+        if recorded:
             self._graph[player] += graph * n
             self._through += through * n
+        if player == ENERGY:
+            done, backward = executed or (sum(kinds.values()), graph)
+            self.executed += done * n
+            self._executed_graph += backward * n * recorded
 
     def commit(self, *players: str) -> None:
         """The backward passes of the losses of ``players`` through the recorded graph have been run."""
@@ -121,8 +139,9 @@ class Meter:
             self._counts[player]["backward"] += self._graph[player]
             if player != ENERGY:
                 self._counts[ENERGY]["input_gradient"] += self._through
+            self.executed += self._executed_graph if player == ENERGY else self._through
         self._graph.clear()
-        self._through = 0.0
+        self._through = self._executed_graph = 0.0
 
     @property
     def passes(self) -> Passes:
@@ -141,11 +160,13 @@ class Meter:
             for player, counts in self._counts.items():
                 for kind, work in counts.items():
                     meter._counts[player][kind] += work / len(meters)
+            meter.executed += self.executed / len(meters)
             meter.transitions += self.transitions // len(meters)
             meter.noise_samples += self.noise_samples // len(meters)
             for phase, seconds in self._seconds.items():
                 meter._seconds[phase] += seconds / len(meters)
         self._counts.clear()
+        self.executed = 0.0
         self.transitions = self.noise_samples = 0
         self.restart_clock()
 

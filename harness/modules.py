@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Network, Rng, beside
+from ebmark.derivatives import Along, Derived, derive
 from ebmark.errors import SpecError
+from ebmark.layers import Linear
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -21,27 +23,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
 }
 SMOOTH = frozenset(ACTIVATIONS) - {"relu"}
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """X W' + b ``(..., out)`` of x ``(..., in)``; R at once for ``weight (R, out, in)``, ``bias (R, out)``.
-
-    Then x is ``(R, ..., in)``.
-    """
-    if weight.dim() == 2:
-        return nn.functional.linear(x, weight, bias)
-    runs, fan_out, fan_in = weight.shape
-    flat = x.reshape(runs, x.shape[1:-1].numel(), fan_in)
-    y = flat @ weight.mT if bias is None else torch.baddbmm(bias.unsqueeze(-2), flat, weight.mT)
-    return y.reshape(*x.shape[:-1], fan_out)
-
-
-class Linear(nn.Linear):
-    """x W' + b, for one run or for R runs side by side (see ``linear``)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """X ``(..., in)`` -> ``(..., out)``."""
-        return linear(x, self.weight, self.bias)
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -123,9 +104,23 @@ class GaussianBase(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``; where f has several heads, ``(..., heads)``, the base in each."""
         f: Tensor = self.f(x)
-        square = (x - beside(self.mean, 1, x)).square().sum(-1)
+        gap = x - beside(self.mean, 1, x)
+        square = gap.square().sum(-1)
         base = 0.5 * beside(self.precision, 0, square) * square
         return f + (base if f.dim() < x.dim() else base[..., None])
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """Those of f, and those of the base, (x - mu)/s² and |v|²/s², once for each head."""
+        f, gap = derive(self.f, x, along, w), x - beside(self.mean, 1, x)
+        slope, curvature = beside(self.precision, 0, gap) * gap, f.curvature
+        if along is not None and curvature is not None:
+            square = along.directions(x).square().sum(-1)
+            square = square.sum(-1) if along.total else square
+            curvature = curvature + f.weigh(
+                beside(self.precision, 0, curvature) * square, own=not along.total
+            )
+        value = f.value + f.weigh(0.5 * (slope * gap).sum(-1))
+        return f._replace(value=value, gradient=f.gradient + f.weigh(slope, own=True), curvature=curvature)
 
 
 class Activated(Network):

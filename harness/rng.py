@@ -88,6 +88,16 @@ class Rng:
         """A random order of 0, ..., n - 1; one row per leading index."""
         return self._draw((*self.lead, n), lambda s, g: torch.randperm(n, generator=g, device=self.device))
 
+    def subset(self, high: int, n: int) -> Tensor:
+        """``n`` different integers of 0, ..., high - 1, each as likely as any other; per leading index a row.
+
+        One of each of n neighbouring ranges, which start anywhere: n draws, a permutation needs ``high``.
+        Close integers are less often together than in a permutation.
+        """
+        width = high // n
+        within = self.integers(width, (*self.lead, n)) + width * torch.arange(n, device=self.device)
+        return (within + self.integers(high, (*self.lead, 1))) % high
+
     def _draw(self, shape: Sequence[int], draw: _Draw) -> Tensor:
         shape = tuple(shape)
         if not self.lead:

@@ -55,28 +55,30 @@ def langevin(
     """
     with energy.meter.phase("sampling"), torch.no_grad():
         h = h[..., None, None]
+        noise, quarter = (2 * h).sqrt(), 0.25 / h[..., 0]
         start = x
         E, g = value_and_gradient(energy, x)
         accepted = torch.zeros_like(E)
         tested = k if adjust or test else k - 1
         for step in range(k):
-            y = x - h * g + (2 * h).sqrt() * rng.normal(x.shape)
+            ξ = rng.normal(x.shape)
+            y = torch.addcmul(x, noise, ξ).addcmul_(h, g, value=-1)
             energy.meter.transitions += points(x)
             if step == tested:
                 x = y
                 break
             E_y, g_y = value_and_gradient(energy, y)
-            forward = (y - x + h * g).square().sum(-1)
-            backward = (x - y + h * g_y).square().sum(-1)
-            log_ratio = E - E_y + (forward - backward) / (4 * h[..., 0])
+            forward = 0.5 * ξ.square_().sum(-1)  # |y - x + h g|²/4h
+            backward = torch.addcmul(x - y, h, g_y).square_().sum(-1)
+            log_ratio = (E - E_y).add_(forward).addcmul_(backward, quarter, value=-1)
             # Where the energy is not finite the ratio is NaN: such a move is never accepted.
-            probability = log_ratio.clamp(max=0).exp().nan_to_num(nan=0.0)
+            probability = log_ratio.clamp_(max=0).exp_().nan_to_num_(nan=0.0)
             accepted += probability
             if adjust:
                 take = rng.uniform(E.shape) < probability
-                x = torch.where(take[..., None], y, x)
                 E = torch.where(take, E_y, E)
-                g = torch.where(take[..., None], g_y, g)
+                take = take[..., None]
+                x, g = torch.where(take, y, x), torch.where(take, g_y, g)
             else:
                 x, E, g = y, E_y, g_y
         acceptance = accepted.mean(-1) / tested if tested else torch.full_like(E[..., 0], torch.nan)

@@ -60,7 +60,7 @@ class PersistentContrastiveDivergence(Contrastive):
         n, chains = x.shape[-2], state.buffers["chains"]
         if n > self.capacity:
             raise SpecError(f"pcd.capacity: {self.capacity} given; allowed: at least the batch, {n}")
-        rows = rng.permutation(self.capacity)[..., :n, None].expand(x.shape)
+        rows = rng.subset(self.capacity, n)[..., None].expand(x.shape)
         lead, m = x.shape[:-2], math.ceil(self.reinit * n)
         fresh = gaussian_sample(energy, (*lead, m), state.buffers["mean"], state.buffers["tril"], rng)
         y = torch.cat([fresh, chains.gather(-2, rows[..., m:, :])], -2)

@@ -18,9 +18,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, auto, method, pick
 from ebmark.chains import first_root
+from ebmark.derivatives import Along, Derived, derive
 from ebmark.errors import SpecError
 from ebmark.samplers import langevin
 
@@ -30,13 +32,17 @@ H = 0.1  # Langevin's step in units of s²
 class _Head(nn.Module):
     """E_l(x) ``(...)`` of x ``(..., d)`` and a level l ``(...)``."""
 
-    def __init__(self, energy: nn.Module, level: Tensor) -> None:
+    def __init__(self, energy: nn.Module, level: Tensor, levels: int) -> None:
         super().__init__()
         self.energy, self.level = energy, level
+        self.w = one_hot(level, levels)
 
     def forward(self, x: Tensor) -> Tensor:
         E: Tensor = self.energy(x)
         return E.gather(-1, self.level.expand(E.shape[:-1])[..., None]).squeeze(-1)
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        return derive(self.energy, x, along, self.w.to(x))._replace(weight=1)
 
 
 class _Conditional(nn.Module):
@@ -49,6 +55,11 @@ class _Conditional(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         E: Tensor = self.energy(self.s * u)
         return E + 0.5 * (u - self.ũ).square().sum(-1)
+
+    def derive(self, u: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        E, gap = derive(self.energy, self.s * u), u - self.ũ
+        value = E.value + 0.5 * gap.square().sum(-1)
+        return Derived(value, torch.addcmul(gap, self.s, E.gradient), None)
 
 
 @method("recovery", year=2021)
@@ -91,10 +102,10 @@ class RecoveryLikelihood(Method):
         σ, s = (pick(each, level, x)[..., None] for each in zip(*self.ladder(), strict=True))
         x = x + σ * rng.normal(x.shape)
         ũ = x / s + rng.normal(x.shape)
-        p = Energy(_Conditional(_Head(energy.module, level), s, ũ), energy.meter)
+        p = Energy(_Conditional(_Head(energy.module, level, self.levels), s, ũ), energy.meter)
         h = torch.full_like(x[..., 0, 0], H)
         chain = langevin(p, ũ, k=self.K, h=h, rng=rng, adjust=False, test=False)
-        head = Energy(_Head(energy.module, torch.cat([level, level], -1)), energy.meter)
+        head = Energy(_Head(energy.module, torch.cat([level, level], -1), self.levels), energy.meter)
         E_x, E_K = head(torch.cat([x, s * chain.x], -2)).chunk(2, -1)
         moved = (s * (chain.x - ũ)).square().sum(-1).sqrt().mean(-1)
         logs = {"acceptance": chain.acceptance, "displacement": moved}
@@ -103,7 +114,8 @@ class RecoveryLikelihood(Method):
     def graded(self, energy: Energy, state: State) -> Energy:
         """Head 0: the data without noise."""
         device = next(energy.module.parameters()).device
-        return Energy(_Head(energy.module, torch.zeros((), dtype=torch.long, device=device)), energy.meter)
+        first = torch.zeros((), dtype=torch.long, device=device)
+        return Energy(_Head(energy.module, first, self.levels), energy.meter)
 
     def passes(self, d: int) -> Passes:
         """2K + 6 F."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, beside, learned, method
+from ebmark.derivatives import Along, Derived, derive
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
@@ -121,3 +122,10 @@ class Telescope(nn.Module):
         """E(x) ``(...)``."""
         E: Tensor = self.trunk(x)
         return E.sum(-1) - gaussian_log_prob(x, self.mean, self.tril)
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """∇E = Σ_j ∇E_j + (L L')⁻¹(x - m)."""
+        E = derive(self.trunk, x)
+        value = E.value - gaussian_log_prob(x, self.mean, self.tril)
+        whitened = torch.cholesky_solve((x - self.mean).mT, self.tril).mT
+        return Derived(value, E.gradient + whitened, None)

@@ -17,7 +17,8 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
     "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings",
-    1: "ebmark.api ebmark.ops ebmark.samplers ebmark.log_z ebmark.smc ebmark.base ebmark.probe "
+    1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
+    "ebmark.samplers ebmark.log_z ebmark.smc ebmark.base ebmark.probe "
     "ebmark.reverse ebmark.estimate ebmark.quadrature ebmark.stiffness ebmark.floors ebmark.modules "
     "ebmark.pairs ebmark.flows ebmark.opponents ebmark.chains ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",

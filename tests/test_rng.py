@@ -50,3 +50,18 @@ def test_moments():
     u = rng.uniform((n,))
     assert abs(u.mean() - 0.5) <= 4 * math.sqrt(1 / 12 / n)
     assert sorted(rng.permutation(10).tolist()) == list(range(10))
+
+
+def test_a_subset_has_different_members_each_as_likely_as_any_other():
+    rng, draws = Rng.of("subset"), 4000
+    found = torch.stack([rng.subset(23, 5) for _ in range(draws)])
+    assert all(len(set(row)) == 5 for row in found.tolist())
+    counts = torch.bincount(found.flatten(), minlength=23)
+    assert len(counts) == 23
+    p = 5 / 23  # the count of one member is binomial
+    assert ((counts - draws * p).abs() < 4.5 * math.sqrt(draws * p * (1 - p))).all()
+    assert sorted(rng.subset(7, 7).tolist()) == list(range(7))
+    first = (found[:, 0] == 11).sum()  # so is its place in a row
+    assert abs(first - draws / 23) < 4.5 * math.sqrt(draws / 23)
+    side_by_side = rng.stack(3)
+    assert side_by_side.subset(9, 4).shape == (3, 4)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Rng, network
+from ebmark.derivatives import Along, Derived, derive_layers
 from ebmark.modules import Layered
 
 
@@ -15,18 +16,40 @@ class LocalPotential(nn.Module):
     The two flags let the ends of an open chain differ from its inside.
     """
 
-    def __init__(self, f: nn.Module) -> None:
+    def __init__(self, f: nn.Sequential) -> None:
         super().__init__()
         self.f = f
 
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``, with several outputs of f ``(..., heads)``."""
+        E: Tensor = self.f(self._pairs(x, 1))
+        return E.sum(-2).squeeze(-1)
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """The sum over pairs; ∂²E/∂x_i² lies in the two pairs of x_i, so that a trace needs two tangents."""
+        pairs = self._pairs(x, 1)
+        inside = Along(v=torch.eye(2, 4, dtype=x.dtype, device=x.device), total=False)
+        if along is not None and along.v is not None:
+            inside = Along(v=self._pairs(along.v, 0).movedim(-3, -2), total=along.total)
+        f = derive_layers(self.f, pairs, inside if along else None, None if w is None else w.unsqueeze(-2))
+        g, c = f.gradient, f.curvature
+        if along is not None and c is not None:
+            trace = along.v is None
+            c = c[..., 1:, 0].sum(-1) + c[..., :-1, 1].sum(-1) if trace else c.sum(-1 if along.total else -2)
+        return f._replace(
+            value=f.value.sum(-1),
+            gradient=g[..., :-1, 1] + g[..., 1:, 0],
+            curvature=c,
+            weight=f.weight if w is None else w.sum(-1),
+        )
+
+    def _pairs(self, x: Tensor, flag: float) -> Tensor:
+        """The inputs of f ``(..., d + 1, 4)``; a direction has flags of 0."""
         ends = x.new_zeros(x.shape[-1] + 1, 2)
-        ends[0, 0] = ends[-1, 1] = 1
+        ends[0, 0] = ends[-1, 1] = flag
         padded = nn.functional.pad(x, (1, 1))
         pairs = torch.stack([padded[..., :-1], padded[..., 1:]], -1)
-        E: Tensor = self.f(torch.cat([pairs, ends.expand(*pairs.shape[:-1], 2)], -1))
-        return E.sum(-2).squeeze(-1)
+        return torch.cat([pairs, ends.expand(*pairs.shape[:-1], 2)], -1)
 
 
 @network("chain")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebmark.api import Rng, beside, network
+from ebmark.api import Rng, network
+from ebmark.derivatives import Along, Derived, derive, derive_layers
 from ebmark.errors import SpecError
-from ebmark.modules import ACTIVATIONS, GaussianBase, Layered, linear
+from ebmark.layers import Linear, linear
+from ebmark.modules import ACTIVATIONS, GaussianBase, Layered
 
 SHAPES = ("logistic", "free")
 LOGISTIC_SD = math.pi / math.sqrt(3)
@@ -24,33 +27,55 @@ class LogisticShape(nn.Module):
         """S ``(..., K)`` -> its energy ``(...)``."""
         return (softplus(s) + softplus(-s)).sum(-1)
 
-
-class Grouped(nn.Module):
-    """One linear layer for each of K experts: h ``(..., K, fan-in)`` -> ``(..., K, fan-out)``."""
-
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(bias)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Each expert's own weights on its own units."""
-        runs = "r" * (self.weight.dim() - 3)  # a leading dimension of runs side by side
-        y = torch.einsum(f"{runs}...ki,{runs}koi->{runs}...ko", h, self.weight)
-        return y + beside(self.bias, 2, y)
+    def derive(self, s: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """Each expert's f' = tanh(s/2) and f'' = (1 - f'²)/2."""
+        gradient = torch.tanh(0.5 * s)
+        return Derived(self.forward(s), gradient, _separable(0.5 * (1 - gradient.square()), along))
 
 
 class FreeShape(nn.Module):
-    """Σ_i g_i(s_i) of s ``(..., K)``, each g_i a small perceptron of its own."""
+    """Σ_i g_i(s_i) of s ``(..., K)``, each g_i a small perceptron of its own.
 
-    def __init__(self, g: nn.Module) -> None:
+    The perceptrons lie side by side: their weights have a leading dimension K.
+    """
+
+    def __init__(self, g: nn.Sequential) -> None:
         super().__init__()
         self.g = g
 
     def forward(self, s: Tensor) -> Tensor:
         """S ``(..., K)`` -> the sum of the perceptrons ``(...)``."""
-        E: Tensor = self.g(s[..., None])
-        return E.squeeze(-1).sum(-1)
+        E: Tensor = self.g(self._apart(s))
+        return E.squeeze(-1).sum(self._place)
+
+    def derive(self, s: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """Each perceptron's own; for g_i'' one tangent is enough, whatever the directions."""
+        g = derive_layers(self.g, self._apart(s), Along() if along else None, None)
+        second = None if g.curvature is None else g.curvature.movedim(self._place, -1)
+        return g._replace(
+            value=g.value.sum(self._place),
+            gradient=g.gradient.squeeze(-1).movedim(self._place, -1),
+            curvature=_separable(second, along),
+        )
+
+    @property
+    def _place(self) -> int:
+        """Where the experts are among the leading dimensions: behind that of runs side by side."""
+        return cast(Linear, self.g[0]).weight.dim() - 3
+
+    def _apart(self, s: Tensor) -> Tensor:
+        """One expert after the other ``(K, ..., 1)``."""
+        return s.movedim(-1, self._place).unsqueeze(-1)
+
+
+def _separable(second: Tensor | None, along: Along | None) -> Tensor | None:
+    """Curvatures along v of Σ_i f_i(s_i), from f_i'' ``(..., K)``."""
+    if second is None or along is None:
+        return None
+    square = along.directions(second).square()
+    if along.total:
+        return (second * square.sum(-2)).sum(-1)
+    return (second.unsqueeze(-2) * square).sum(-1)
 
 
 class Product(nn.Module):
@@ -66,6 +91,21 @@ class Product(nn.Module):
         """X ``(..., d)`` -> E(x) ``(...)``."""
         E: Tensor = self.f(linear(x, self.W, self.b))
         return E
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """∇E = W'∇f, and f's curvatures along Wv; those along the unit vectors are W's columns."""
+        inside = None
+        if along is not None and along.v is None:
+            columns = self.W.mT
+            lead = columns.shape[:-2]
+            if lead:  # runs side by side: the same directions at each of a run's points
+                columns = columns.reshape(*lead, *[1] * (x.dim() - 2), *columns.shape[-2:])
+            inside = Along(v=columns, total=along.total)
+        elif along is not None and along.v is not None:
+            inside = Along(v=linear(along.v, self.W), total=along.total)
+        f = derive(self.f, linear(x, self.W, self.b), inside, w)
+        pushed = 0 if along is None or along.v is None else along.v.shape[-2]
+        return f._replace(gradient=linear(f.gradient, self.W.mT), tangents=f.tangents or pushed)
 
 
 class SquareLogisticProduct(Product):
@@ -151,5 +191,7 @@ class Experts(Layered):
             scale = (1 if last else self.gain) / math.sqrt(fan_in)
             weight = (rng.normal((K, fan_out, fan_in)) * scale).to(data)
             bias = ((2 * rng.uniform((K, fan_out)) - 1) / math.sqrt(fan_in)).to(data)
-            layers += [Grouped(weight, bias)] + ([] if last else [ACTIVATIONS[self.activation]()])
+            layer = Linear(fan_in, fan_out, device="meta")
+            layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+            layers += [layer] if last else [layer, ACTIVATIONS[self.activation]()]
         return nn.Sequential(*layers)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from ebmark.api import Network, Rng, beside, network
+from ebmark.derivatives import Along, Derived
 from ebmark.errors import SpecError
 
 
@@ -29,6 +30,19 @@ class TwoWeights(nn.Module):
         # torch.logaddexp has no finite second derivative where its arguments are far apart.
         modes = logsigmoid(logit) - along - logsigmoid(logit - 2 * along)
         return 0.5 * (x.square().sum(-1) + self.m**2 + d * math.log(2 * math.pi)) - modes
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """∇E = x - κ(2p - 1) 1 with κ = m/√d and p = sigmoid(2κ 1'x - logit), ∇²E = I - 4κ² p(1 - p) 1 1'."""
+        κ = self.m / math.sqrt(x.shape[-1])
+        along_u = κ * x.sum(-1)
+        p = torch.sigmoid(2 * along_u - self.gain * beside(self.theta, 0, along_u))
+        gradient = x - κ * (2 * p - 1).unsqueeze(-1)
+        if along is None:
+            return Derived(self.forward(x), gradient, None)
+        v = along.directions(x)
+        bend = 4 * κ**2 * (p * (1 - p)).unsqueeze(-1)
+        curvature = v.square().sum(-1) - bend * v.sum(-1).square()
+        return Derived(self.forward(x), gradient, curvature.sum(-1) if along.total else curvature)
 
     def log_z(self) -> Tensor:
         """Log Z ``()``: 0 whatever the weight is."""

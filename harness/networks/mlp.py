@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ebmark.api import Rng, network
+from ebmark.derivatives import Along, Derived, derive_layers
 from ebmark.modules import Layered
 
 
 class Perceptron(nn.Module):
     """x ``(..., d)`` -> E(x) ``(...)``, with several outputs ``(..., heads)``."""
 
-    def __init__(self, layers: nn.Module) -> None:
+    def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
         self.layers = layers
 
@@ -19,6 +20,10 @@ class Perceptron(nn.Module):
         """The last layer's outputs; a single one loses its axis."""
         E: Tensor = self.layers(x)
         return E.squeeze(-1)
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """The layers' own."""
+        return derive_layers(self.layers, x, along, w)
 
 
 @network("mlp")

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ebmark.api import Network, Rng, added, beside, network
+from ebmark.derivatives import Along, Derived
 from ebmark.errors import SpecError
-from ebmark.modules import GaussianBase, linear
+from ebmark.layers import linear
+from ebmark.modules import GaussianBase
 
 
 class Quadratic(nn.Module):
@@ -23,6 +25,19 @@ class Quadratic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """X ``(..., d)`` -> E(x) ``(...)``."""
         return 0.5 * linear(x - beside(self.mean, 1, x), self.tril.tril().mT).square().sum(-1)
+
+    def derive(self, x: Tensor, along: Along | None = None, w: Tensor | None = None) -> Derived:
+        """∇E = L L'(x - m), v'∇²E v = |L'v|² and tr ∇²E = |L|²."""
+        L = self.tril.tril()
+        y = linear(x - beside(self.mean, 1, x), L.mT)
+        value, gradient = 0.5 * y.square().sum(-1), linear(y, L)
+        if along is None:
+            return Derived(value, gradient, None)
+        if along.v is None:
+            square = L.square().sum((-2, -1))
+            return Derived(value, gradient, beside(square, 0, value).expand_as(value))
+        curvature = linear(along.v, L.mT).square().sum(-1)
+        return Derived(value, gradient, curvature.sum(-1) if along.total else curvature, along.v.shape[-2])
 
     def log_z(self) -> Tensor:
         """Log Z ``()``: ½ d log 2π - log |det L|."""
