@@ -59,7 +59,7 @@ def energies(module: nn.Module, x: Tensor, *, points: int, gradients: int = 0, t
 
 def scores(module: nn.Module, x: Tensor, *, directions: int = 0) -> Run:
     """The score by double backward, with a Hessian-vector product along each of ``directions``."""
-    optimiser, v = adam(module), torch.ones_like(x)
+    optimiser, v, parameters = adam(module), torch.ones_like(x), [*module.parameters()]
 
     def run() -> None:
         y = x.detach().requires_grad_()
@@ -68,7 +68,7 @@ def scores(module: nn.Module, x: Tensor, *, directions: int = 0) -> Run:
         for _ in range(directions):
             loss = loss + torch.autograd.grad((s * v).sum(), y, create_graph=True)[0].sum()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward(inputs=parameters)
         optimiser.step()
 
     return run
