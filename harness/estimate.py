@@ -6,8 +6,8 @@ the first attempt takes at most
     256 g T  pilot, 1024 g T  runs, 512 g T + 23,232  backwards, 14,904 + 16 d  probe, 2,048  stiffness
 
 with g = 11.5, a second pilot if the probe found something, and g per sample. While the error is above 0.1
-nats or the runs disagree, an attempt with twice the particles, then with twice the moves, follows if its
-whole schedule is paid for.
+nats or the runs disagree, eight more runs in both directions join the earlier ones, and then such of twice
+the moves, if their whole schedule is paid for. Each is unbiased, so that the mean of all is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ebmark.stiffness import gradients as stiffness_gradients
 from ebmark.stiffness import too_stiff
 
 PILOT_SHARE = 0.4  # of what is left when it starts, at most
-EFFORTS = ((smc.PARTICLES, smc.MOVES), (2 * smc.PARTICLES, smc.MOVES), (2 * smc.PARTICLES, 2 * smc.MOVES))
+ROUNDS = (smc.MOVES, smc.MOVES, 2 * smc.MOVES, 2 * smc.MOVES)  # moves per temperature of eight runs each
 MOST_SD, LEAST_ACCEPTANCE = 1.0, 0.15
 ENOUGH_SE = 0.1  # nats: an error that more work need not reduce
 OUTSIDE = 0.03  # share of the mass in modes that the base alone missed: as much as an error bar hides
@@ -75,15 +75,15 @@ class Budget:
         fixed = reverse_gradients(0) + stiffness_gradients() if self.check else 0
         return self.cap - self.meter.passes.total / 2 - smc.gradients() * self.samples - fixed - aside
 
-    def per_temperature(self, particles: int, moves: int) -> float:
-        """Gradients of one temperature of the runs in both directions."""
-        backwards = reverse_gradients(1, particles) - reverse_gradients(0, particles) if self.check else 0
-        return smc.RUNS * particles * smc.gradients(moves) + backwards
+    def per_temperature(self, moves: int) -> float:
+        """Gradients of one temperature of eight runs in both directions."""
+        backwards = reverse_gradients(1) - reverse_gradients(0) if self.check else 0
+        return smc.RUNS * smc.PARTICLES * smc.gradients(moves) + backwards
 
     def pilot(self, aside: float = 0) -> int:
         """The most temperatures that a pilot may take, so that one is left for the runs."""
         left, one = self.left(aside), smc.gradients() * smc.PILOT
-        return int(min(PILOT_SHARE * left, left - self.per_temperature(*EFFORTS[0])) / one)
+        return int(min(PILOT_SHARE * left, left - self.per_temperature(smc.MOVES)) / one)
 
 
 def estimate(path: Path, data: Tensor, starts: Tensor | None, budget: Budget, rng: Rng) -> Estimate:
@@ -94,16 +94,21 @@ def estimate(path: Path, data: Tensor, starts: Tensor | None, budget: Budget, rn
         ValueError: the cap does not pay for one temperature.
     """
     path, pilot, modes = _prepare(path, starts, budget, rng)
-    most = int(budget.left() / budget.per_temperature(*EFFORTS[0]))
+    most = int(budget.left() / budget.per_temperature(smc.MOVES))
     schedule = pilot.schedule.thin(most)
-    for particles, moves in EFFORTS:
-        runs = smc.run(path, schedule, rng, particles=particles, moves=moves)
-        back = reverse(path, schedule, runs, data, rng) if budget.check else None
-        found, unsettled = _judged(path, schedule, runs, back, modes, budget)
-        if not unsettled or not budget.check or not schedule.complete:
+    every: list[smc.Runs] = []
+    back: list[Tensor] = []
+    for moves in ROUNDS:
+        aside = reverse_gradients(0) if every else 0  # kept once for the first round
+        if every and budget.left(aside) < budget.per_temperature(moves) * len(schedule.betas):
             break
-        doubled = 2 * budget.per_temperature(particles, moves)  # doubled particles, doubled moves: at most
-        if budget.left(reverse_gradients(0)) < doubled * len(schedule.betas):
+        every.append(smc.run(path, schedule, rng, moves=moves))
+        runs = smc.Runs.joined(every)
+        if budget.check:
+            back.append(reverse(path, schedule, runs, data, rng))
+        backwards = Reverse.of(torch.cat(back, -1)) if back else None
+        found, unsettled = _judged(path, schedule, runs, backwards, modes, budget)
+        if not unsettled or not budget.check or not schedule.complete:
             break
     return _refused_where_stiff(found, data, rng) if budget.check else found
 
@@ -121,7 +126,7 @@ def _prepare(
     """The pilot, and the path from a base with the modes that the first one missed."""
     aside = probe_gradients(path.base.means.shape[-1]) if budget.check else 0
     if (most := budget.pilot(aside)) < 1:
-        one, per = smc.gradients() * smc.PILOT, budget.per_temperature(*EFFORTS[0])
+        one, per = smc.gradients() * smc.PILOT, budget.per_temperature(smc.MOVES)
         least = budget.cap - budget.left(aside) + max(one / PILOT_SHARE, per + one)
         text = f"max_gradients = {budget.cap:.0f}: {budget.samples} samples need at least {least:.0f}"
         raise ValueError(text)

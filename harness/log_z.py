@@ -14,7 +14,7 @@ Nor does it see what all runs miss for another reason: where the energy is far s
 the neck of a funnel, every move is refused. The data tell: ``stiffness`` refuses such an estimate.
 
 A model close to the base takes 60,000 to 125,000 gradients at d = 2 to 50, half of that for the checks. More
-is spent while the error is above 0.1 nats, up to the cap of 1,000,000, which pays for about 46 temperatures.
+is spent while the error is above 0.1 nats, up to the cap of 1,500,000, which pays for about 70 temperatures.
 With an energy of three layers of 128 a gradient takes 5 µs at d = 8 and 32 and 7 µs at d = 64 on one idle
 CPU thread.
 """
@@ -122,7 +122,7 @@ def smc(
     starts: Tensor | None = None,
     check: bool = True,
 ) -> LogZ:
-    """Finds log Z and model samples by 8 runs of 128 particles; the module's text says what it misses.
+    """Finds log Z and model samples by 8 to 32 runs of 128 particles; the module's text says what it misses.
 
     Args:
         energy: of the model; its own meter is left alone.

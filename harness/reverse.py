@@ -24,8 +24,8 @@ from ebmark import smc
 from ebmark.api import Rng
 from ebmark.base import Path
 
-RUNS, SHARE = 8, 4  # from each of the two starts, with a fourth of the forward particles
-# As many chains leave each start; their states after 50 moves, and 7 more times 3 moves apart, are the runs'.
+RUNS, PARTICLES = 8, 32  # from each of the two starts
+# 32 chains leave each start; their states after 50 moves and, 3 moves apart, 7 more times are the particles.
 MOVES, APART = 50, 3
 GAP, ERRORS = 0.25, 3.0  # nats and standard errors that the two directions may differ by
 STARTS = ("its own samples", "the data")
@@ -42,6 +42,12 @@ class Reverse:
 
     values: tuple[float, float]
     ses: tuple[float, float]
+
+    @classmethod
+    def of(cls, log_inverse: Tensor) -> Reverse:
+        """What runs from the two starts have found: logs of estimates of 1/Z ``(2, R)``."""
+        (a, se_a), (b, se_b) = (log_mean(each) for each in log_inverse)
+        return cls(values=(-a, -b), ses=(se_a, se_b))
 
     def gap(self, forward: float) -> float:
         """The larger of the differences from ``forward``, by size."""
@@ -62,27 +68,28 @@ class Reverse:
         return above, below
 
 
-def gradients(temperatures: int, particles: int = smc.PARTICLES) -> float:
-    """What ``reverse`` costs after runs of so many ``particles``."""
+def gradients(temperatures: int) -> float:
+    """What ``reverse`` costs."""
     moves = (MOVES + (RUNS - 1) * APART) * smc.LEAPFROGS + RUNS
-    return 2 * (particles // SHARE) * (moves + RUNS * smc.gradients() * temperatures)
+    return 2 * PARTICLES * (moves + RUNS * smc.gradients() * temperatures)
 
 
-def reverse(path: Path, schedule: smc.Schedule, runs: smc.Runs, data: Tensor, rng: Rng) -> Reverse:
-    """Runs the frozen ``schedule`` backwards from particles of ``runs`` and from ``data (n, d)``."""
-    pool, chains = runs.z.flatten(0, 1), runs.z.shape[1] // SHARE
-    forward = pool[smc.systematic(runs.log_w.flatten().softmax(-1), chains, rng)]
-    rows = rng.integers(len(data), (chains,))
+def reverse(path: Path, schedule: smc.Schedule, runs: smc.Runs, data: Tensor, rng: Rng) -> Tensor:
+    """Runs the frozen ``schedule`` backwards from particles of ``runs`` and from ``data (n, d)``.
+
+    Returns logs of estimates of 1/Z ``(2, R)``.
+    """
+    pool = runs.z.flatten(0, 1)
+    forward = pool[smc.systematic(runs.log_w.flatten().softmax(-1), PARTICLES, rng)]
+    rows = rng.integers(len(data), (PARTICLES,))
     z = torch.stack([forward, path.base.to_white(data[rows].to(forward))])
     starts = []
     for r in range(RUNS):
         z = smc.move(path, 1.0, z, schedule.steps[-1], rng, APART if r else MOVES).x
         starts.append(z)
     # A run holds all states of four chains and no chain is in two runs: the jackknife sees what states share.
-    z = torch.stack(starts, 2).reshape(2 * RUNS, chains, -1)
-    log_inverse = _descend(path, schedule, z, rng).reshape(2, RUNS)
-    (a, se_a), (b, se_b) = (log_mean(each) for each in log_inverse)
-    return Reverse(values=(-a, -b), ses=(se_a, se_b))
+    z = torch.stack(starts, 2).reshape(2 * RUNS, PARTICLES, -1)
+    return _descend(path, schedule, z, rng).reshape(2, RUNS)
 
 
 def _descend(path: Path, schedule: smc.Schedule, z: Tensor, rng: Rng) -> Tensor:

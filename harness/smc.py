@@ -14,6 +14,7 @@ Johansen and Aston, Toward automatic model comparison, JCGS 25(3), 2016 (conditi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -139,11 +140,20 @@ class Runs:
         """Each run's log Z ``(R,)``."""
         return self.log_w.logsumexp(-1) - math.log(self.log_w.shape[-1])
 
+    @classmethod
+    def joined(cls, several: Sequence[Runs]) -> Runs:
+        """All runs as one set, with their smallest acceptance."""
+        return cls(
+            z=torch.cat([runs.z for runs in several]),
+            log_w=torch.cat([runs.log_w for runs in several]),
+            acceptance=torch.stack([runs.acceptance for runs in several]).amin(0),
+        )
 
-def run(path: Path, schedule: Schedule, rng: Rng, *, particles: int = PARTICLES, moves: int = MOVES) -> Runs:
+
+def run(path: Path, schedule: Schedule, rng: Rng, *, moves: int = MOVES) -> Runs:
     """R = 8 runs of K particles side by side, resampled where the effective size falls below K/2."""
-    z = path.base.sample((RUNS, particles), rng)
-    log_w = torch.zeros(RUNS, particles, dtype=torch.float64, device=z.device)
+    z = path.base.sample((RUNS, PARTICLES), rng)
+    log_w = torch.zeros(RUNS, PARTICLES, dtype=torch.float64, device=z.device)
     before, acceptance = 0.0, []
     for beta, step in zip(schedule.betas, schedule.steps, strict=True):
         z, log_w = resample(z, log_w + (beta - before) * path.log_ratio(z), rng)

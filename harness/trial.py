@@ -12,7 +12,7 @@ from ebmark.errors import SpecError
 from ebmark.record import LANES
 
 OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "study", "pictures", "factor")
-MAX_GRADIENTS = 1_000_000  # of the energy, on log Z and samples at one checkpoint
+MAX_GRADIENTS = 1_500_000  # of the energy, on log Z and samples at one checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from ebmark.base import Base, Path, fit_base
 from ebmark.floors import normalised_mean
 from ebmark.log_z import smc
 from ebmark.probe import Modes, _laplace, probe
-from ebmark.reverse import GAP, Reverse, gradients, reverse
+from ebmark.reverse import GAP, Reverse, gradients, log_mean, reverse
 from ebmark.smc import Runs, Schedule
 from tests.densities import Funnel, Gaussian, Hidden, Ring, stream
 
@@ -56,7 +56,7 @@ def test_backwards_from_exact_samples_the_inverse_is_unbiased() -> None:
     ratios = []
     for i in range(24):
         path, runs, data = exact(d, i)
-        found = reverse(path, SCHEDULE, runs, data, stream("back", i))
+        found = Reverse.of(reverse(path, SCHEDULE, runs, data, stream("back", i)))
         ratios.append([math.exp(truth - value) for value in found.values])
     ratio = torch.tensor(ratios, dtype=torch.float64)
     assert ((ratio.mean(0) - 1).abs() < 4 * ratio.std(0) / math.sqrt(24)).all()
@@ -170,23 +170,40 @@ def test_hidden_modes_of_many_dimensions_are_found(R: float, mass: float) -> Non
     assert found.missed[at]
 
 
-def test_disagreement_is_followed_by_more_particles_and_moves_within_the_cap(
+def test_disagreement_is_followed_by_more_runs_and_moves_within_the_cap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where the directions never agree, all three efforts are made if the cap pays for them."""
+    """Where the directions never agree, all four rounds are made if the cap pays for them."""
     target = Gaussian(8)
     data = target.sample(2000, stream("again"))
     settled = smc(Energy(target), data, stream("again"), max_gradients=900_000, samples=1)
-    monkeypatch.setattr("ebmark.estimate.reverse", lambda *_: Reverse(values=(99.0, 99.0), ses=(0.1, 0.1)))
+    never = torch.full((2, 8), -99.0, dtype=torch.float64)
+    monkeypatch.setattr("ebmark.estimate.reverse", lambda *_: never)
     short, long = (
         smc(Energy(target), data, stream("again"), max_gradients=cap, samples=1) for cap in (100_000, 900_000)
     )
     assert settled.trusted, settled.reasons
     assert not long.trusted
     assert short.gradients <= 100_000
-    # The second effort doubles the work of the runs; the third doubles it again.
+    # One more round as the first, two of twice the moves.
     assert settled.gradients < long.gradients < 900_000
-    assert long.gradients - short.gradients > 2 * 8 * 128 * sequential.gradients() * 4
+    more = 8 * 128 * (sequential.gradients() + 2 * sequential.gradients(4))
+    assert long.gradients - short.gradients > more
+
+
+def test_runs_that_join_are_one_set() -> None:
+    """The mean of Z over all runs, and of every temperature the smallest acceptance."""
+    z, log_w = stream("join").normal((16, 128, 3)), stream("weights").normal((16, 128))
+    high, low = torch.tensor([0.9, 0.5]), torch.tensor([0.7, 0.6])
+    parts = [
+        Runs(z=z[:8], log_w=log_w[:8], acceptance=high),
+        Runs(z=z[8:], log_w=log_w[8:], acceptance=low),
+    ]
+    both = Runs.joined(parts)
+    assert both.acceptance.tolist() == pytest.approx([0.7, 0.5])
+    expected = log_w.exp().mean().log()
+    assert log_mean(both.log_z)[0] == pytest.approx(expected.item())
+    assert torch.equal(both.z, z)
 
 
 def test_added_modes_keep_the_base_a_density() -> None:

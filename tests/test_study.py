@@ -175,7 +175,7 @@ def test_ids_do_not_depend_on_name_metrics_checkpoints_or_time_limit(spec):
 
 
 def test_costly_checkpoints_and_their_cap(spec):
-    assert {(t.costly, t.max_gradients) for t in load(spec()).trials()} == {(1, 1_000_000)}
+    assert {(t.costly, t.max_gradients) for t in load(spec()).trials()} == {(1, 1_500_000)}
     text = SPEC.replace("checkpoints = 4", "checkpoints = 4\ncostly = 2\nmax_gradients = 1e6")
     study = load(spec(text))
     quality = [t for t in study.trials() if t.lane == "quality"]
