@@ -145,6 +145,18 @@ def report(
 
 
 @app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A results folder, what was before.")],
+    b: Annotated[Path, typer.Argument(help="A results folder, what is now.")],
+    as_json: Json = False,
+) -> None:
+    """Show what changed between two results folders, paired by method, data set, dimension and seed."""
+    from ebmark.commands.compare import show
+
+    show(Console(as_json=as_json), a, b)
+
+
+@app.command()
 def ls(
     what: Annotated[str, typer.Argument(help="methods, datasets, metrics, networks or studies")],
     as_json: Json = False,

@@ -29,8 +29,8 @@ LAYERS: Mapping[int, str] = {
     5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock ebmark.tuning "
     "ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
-    7: "ebmark.cli ebmark.commands ebmark.console ebmark.doctor ebmark.drive ebmark.costs ebmark.predict "
-    "ebmark.step_model ebmark.schedule ebmark.progress ebmark.measured_page ebmark.__main__",
+    7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
+    "ebmark.predict ebmark.step_model ebmark.schedule ebmark.progress ebmark.measured_page ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()
