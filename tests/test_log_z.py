@@ -16,12 +16,12 @@ from ebmark.log_z import LogZ, log_z, smc
 from ebmark.quadrature import integrate
 from ebmark.reverse import log_mean
 from ebmark.smc import Schedule, systematic
-from tests.densities import Formula, Gaussian, Ring, Target, stream
+from tests.densities import Formula, Gaussian, ManyWell, Mixed, Ring, Target, stream
 
 # ---------------------------------------------------------------------------------------------- quadrature
 
 
-@pytest.mark.parametrize("target", [Gaussian(2), Ring(2)], ids=["gaussian", "ring"])
+@pytest.mark.parametrize("target", [Gaussian(2), Ring(2), Mixed(2), ManyWell(2)], ids=type)
 def test_quadrature_is_exact_in_2d(target: Target) -> None:
     found = log_z(Energy(target), target.sample(2000, stream("data")), stream())
     assert found.value == pytest.approx(target.log_z, abs=1e-10)
@@ -81,7 +81,9 @@ def test_quadrature_refuses_four_dimensions() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    "target", [Ring(2), Gaussian(10), Ring(10)], ids=["ring-2", "gaussian-10", "ring-10"]
+    "target",
+    [Ring(2), ManyWell(2), Gaussian(10), Ring(10), Mixed(10)],
+    ids=["ring-2", "many-well-2", "gaussian-10", "ring-10", "ica-10"],
 )
 def test_smc_finds_log_z(target: Target, seed: int) -> None:
     data = target.sample(5000, stream("data", seed))
