@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass, field
@@ -275,3 +276,137 @@ def _lattice(id_, blur, n):
         {"id": id_, "what": "grid", "x": list(x), "log_model": log_density(0.35 + 5 * blur),
          "log_true": log_density(0.35)}
     )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """A method with a planted growth: F per point, steps to the target at d = 1, their exponent in d.
+
+    Beyond ``most`` dimensions it does not reach it. ``rate`` is the factor of its own rate at which it needs
+    fewest steps, a third of those at its own.
+    """
+
+    name: str
+    args: dict = field(default_factory=dict)
+    passes: float = 6
+    chain: float = 0
+    steps: float = 40
+    growth: float = 0.3
+    most: int = 10**6
+    rate: float = 3.0
+    opponents: dict = field(default_factory=dict)
+    defaults: dict = field(default_factory=dict)
+
+    @property
+    def label(self):
+        return Made.label.fget(self)
+
+
+SCALES_TARGET = {
+    "target": [
+        {"metric": "fisher", "value": 0.05, "per_dim": True, "dataset": name} for name in ("gaussian", "phi4")
+    ]
+    + [{"metric": "kl", "value": 0.01, "dataset": "two_modes"}],
+    "tune": {"trials": 4, "by": "log_density_mse"},
+}
+FACTORS = (1 / 3, 1.0, 3.0, 9.0)
+
+
+def chains_of(ks=(1, 3, 10, 30, 100), samplers=("mala", "ula", "hmc")):
+    """CD at every k and sampler: more transitions cost more and need fewer steps, the more so as d grows."""
+    for sampler in samplers:
+        work = 10 if sampler == "hmc" else 2
+        for k in ks:
+            yield Scales(
+                name="cd",
+                args={"k": k, "sampler": sampler},
+                passes=work * k + 8,
+                chain=work * k + 2,
+                steps=200 * k**-0.45,
+                growth=0.8 - 0.15 * math.log10(k),
+                most=10**6 if k > 1 else 32,
+            )
+
+
+SCALES = (
+    *chains_of(),
+    Scales(name="pcd", passes=28, chain=22, steps=120, growth=0.5),
+    Scales(name="sm", passes=60, steps=30, growth=0.2),
+    Scales(name="ssm", passes=12, steps=60, growth=0.9),
+    Scales(name="ssm_vr", passes=12, steps=50, growth=0.6),
+    Scales(name="fd_ssm", passes=9, steps=55, growth=0.8),
+    Scales(name="dsm", steps=150, growth=0.3),
+    Scales(name="nce", args={"scale": 1.5}, defaults=NOISE, steps=60, growth=1.1, most=64),
+    Scales(name="ranking_nce", passes=33, steps=40, growth=1.0),
+    Scales(name="cnce", steps=80, growth=0.9),
+    Scales(name="ence", steps=90, growth=1.3, most=16),
+    Scales(name="snl", passes=15, steps=70, growth=1.2, most=32),
+    Scales(name="fce", passes=7, steps=300, growth=0.5, opponents={"flow": (7, 4)}),
+    Scales(name="adversarial", passes=7, steps=2000, most=0, opponents={"flow": (5, 10)}),
+    Scales(name="vera", passes=7, steps=2000, most=0, opponents={"generator": (21, 2)}),
+    Scales(name="lsd", passes=16, steps=500, growth=0.4, opponents={"critic": (12, 30)}),
+    Scales(name="ksd", steps=90, growth=1.5, most=16),
+    Scales(name="energy_discrepancy", passes=15, steps=45, growth=0.7),
+    Scales(name="mpf", steps=110, growth=1.0),
+)
+SCALES_DATA = (
+    *(f"gaussian[condition={c}]" for c in (10, 100)),
+    *(f"two_modes[m={m}]" for m in (1, 4)),
+    "phi4",
+)
+SCALES_DIMS = (2, 4, 8, 16, 32, 64, 128)
+
+
+def scaling(
+    *, methods=SCALES, datasets=SCALES_DATA, dims=SCALES_DIMS, seeds=3, tune=True, noise=0.05, last=20000
+):
+    """A study over dimensions, in which every method reaches the targets after planted steps.
+
+    Checkpoints lie 5 % apart, which is how exactly the costs are known. Where it tunes, the runs at the best
+    rate are there too; at the planted one a method needs a third of the steps.
+    """
+    rng = np.random.default_rng(0)
+    trials, curve = [], []
+    for made, dataset, d in itertools.product(methods, datasets, dims):
+        kind = dataset.split("[")[0]
+        metric, goal = ("kl", 0.01) if kind == "two_modes" else ("fisher", 0.05 * d)
+        for repeat in range(2):
+            one = _common(made, dataset, d, "cost") | {"id": f"c-{made.label}-{dataset}-{d}-{repeat}",
+                                                       "repeat": repeat, "dataset": kind}  # fmt: skip
+            each = (OVERHEAD + POINT * BATCH * made.passes) * math.exp(rng.normal(0, 0.01))
+            trials.append(one | _scaled(made, 200, each) | {"step_seconds": each, "step_seconds_iqr": 0.0})
+        for lane, factor, seed in _runs_of(made, seeds, tune):
+            need = made.steps * d**made.growth * (1 / 3 if factor == made.rate else 1.0)
+            need *= math.exp(rng.normal(0, noise)) if d <= made.most else math.inf
+            id_ = f"{lane}-{factor:.3g}-{made.label}-{dataset}-{d}-{seed}"
+            own = {"id": id_, "seed": seed, "dataset": kind, "trusted": False}
+            own["rate_factor"] = factor if tune else None
+            trials.append(_common(made, dataset, d, lane) | own | _scaled(made, last, 1e-3))
+            at = {"id": id_, "attempt": 1, "source": "", "trusted": True, "wall": 1.0}
+            if lane == "tune":
+                best = (math.log(factor / made.rate)) ** 2
+                curve.append(
+                    at | {"step": last, "passes": 0.0, "metric": "log_density_mse", "value": 1 + best}
+                )
+                continue
+            for step in np.unique(np.geomspace(4, last, int(math.log(last / 4) / 0.05)).astype(int)).tolist():
+                value = goal * (0.9 if step >= need else 2.0)
+                curve.append(at | {"step": step, "passes": made.passes * step * BATCH, "metric": metric,
+                                   "value": value})  # fmt: skip
+    env = {"env": "e0", "host": "h0", "cpu": "A processor", "cores": 2, "memory": 2.5e10, "commit": "abc1234"}
+    return Tables(trials=frame("trials", trials), curve=frame("curve", curve), env=frame("env", [env]),
+                  samples=frame("samples", []))  # fmt: skip
+
+
+def _runs_of(made, seeds, tune):
+    """Lane, factor and seed of the runs of one method in a cell."""
+    yield from (("quality", 1.0, seed) for seed in range(seeds))
+    if tune:
+        yield from (("tune", factor, 10**9) for factor in FACTORS)
+        yield from (("quality", made.rate, seed) for seed in range(seeds) if made.rate != 1)
+
+
+def _scaled(made, steps, seconds):
+    flat = Made(name=made.name, args=made.args, passes=lambda d: made.passes, chain=made.chain,
+                opponents=made.opponents)  # fmt: skip
+    return _work(flat, 1, steps, seconds)

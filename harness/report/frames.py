@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from pandas import DataFrame, Series
 from ebmark.errors import StoreError
 from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
 from ebmark.store import read_samples
-from ebmark.tuning import metric_name
+from ebmark.tuning import candidates, choose, metric_name
 
 CELL = [
     "method_label",
@@ -45,6 +45,8 @@ NAMING = [
 ]
 TEXT = ["reason", "distrust", "network", "network_args", "optimiser", "method_args", "dataset_label", "code"]
 PRIMARY = ("", "smc")  # sources of what may be ranked: the energy, and the samples that all share one sampler
+TUNED = ["label", "dataset_label", "dim"]  # what a rate is chosen for
+BY = "log_density_mse"  # by what it is chosen where the study file is not at hand
 LOG = "log_"  # begins the name of a diagnostic
 
 
@@ -88,6 +90,9 @@ class Study:
         warnings: damaged parts of the tables.
         seeds: the smallest and the largest number of seeds planned for a cell of the quality lane.
         orphans: rows of the curve that belong to no stored attempt.
+        choices: where the study tunes, one row per method and cell: see ``_choices``.
+        tuned: the same study with the runs at the chosen rates in the place of those at the methods' own;
+            None where it does not tune.
     """
 
     title: str
@@ -102,6 +107,8 @@ class Study:
     warnings: tuple[str, ...]
     seeds: tuple[int, int]
     orphans: int
+    choices: DataFrame = field(default_factory=DataFrame)
+    tuned: Study | None = None
 
     @property
     def quality(self) -> DataFrame:
@@ -123,20 +130,32 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     if tables.trials.empty:
         raise StoreError("report: the table of trials is empty; run a study first: ebmark run SPEC")
     trials = _trials(tables.trials)
+    orphans = len(tables.curve) - len(tables.curve.merge(trials[["id", "attempt"]], on=["id", "attempt"]))
+    results = trials[trials["lane"] != "tune"]
+    study = _study(results[results["rate_factor"] == 1], tables, spec or {}, title, orphans)
+    choices = _choices(trials, tables.curve, spec or {})
+    if choices.empty:
+        return study
+    tuned = _study(_at_choice(results, choices), tables, spec or {}, title, orphans)
+    return replace(study, choices=choices, tuned=tuned)
+
+
+def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: str, orphans: int) -> Study:
+    """The study as these trials show it."""
     time = _pass_seconds(trials)
     joined = trials[["id", "attempt", *NAMING, *dict.fromkeys([*CELL[:1], *CELL[3:]])]]
     rows = tables.curve.merge(joined.merge(time, on=CELL, how="left"), on=["id", "attempt"], how="inner")
     rows["trusted"] = _bool(rows["trusted"])
     rows["seconds_cost"] = rows["passes"] * rows["pass_time"]
     rows["per_dim"] = rows["value"] / rows["dim"]
-    log = rows["metric"].astype(str).str.startswith(LOG) & ~rows["metric"].isin(_metrics(spec or {}))
+    log = rows["metric"].astype(str).str.startswith(LOG) & ~rows["metric"].isin(_metrics(spec))
     primary = rows["source"].astype(object).fillna("").isin(PRIMARY)
     logs = rows[log]
     planned = trials[(trials["lane"] == "quality") & (trials["status"] != "skipped")]
     seeds = planned.groupby(["label", "dataset_label", "dim"], observed=True)["seed"].nunique()
     return Study(
         title=title,
-        spec=spec or {},
+        spec=spec,
         trials=trials.merge(time, on=CELL, how="left"),
         curve=rows[~log & primary],
         generated=rows[~log & ~primary],
@@ -146,8 +165,33 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
         samples=_samples(tables),
         warnings=getattr(tables, "warnings", ()),
         seeds=(int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0),
-        orphans=len(tables.curve) - len(rows),
+        orphans=orphans,
     )
+
+
+def _choices(trials: DataFrame, curve: DataFrame, spec: Mapping[str, Any]) -> DataFrame:
+    """One row per method and cell that was tuned: ``factor``, ``value``, ``note`` and what tuning cost there.
+
+    ``tried`` and ``failed`` count its trials; ``passes`` and ``seconds`` are those of their training, the
+    seconds by the clock of packed runs.
+    """
+    tried = candidates(trials, curve, metric_name(spec.get("tune", {}).get("by", BY)))
+    rows = []
+    for key, part in tried.groupby(TUNED, observed=True):
+        choice = choose(part)
+        failed = ~part["status"].isin(["ok", "skipped", "cancelled"])
+        found = {"factor": choice.factor, "value": choice.value, "known": choice.known, "note": choice.note}
+        work = {"passes": part["passes"].sum(), "seconds": part["wall"].sum()}
+        counts = {"tried": len(part), "failed": int(failed.sum())}
+        declined = bool((part["status"] == "skipped").all())
+        rows += [] if declined else [dict(zip(TUNED, key, strict=True)) | found | counts | work]
+    return DataFrame(rows)
+
+
+def _at_choice(results: DataFrame, choices: DataFrame) -> DataFrame:
+    """The cost lane, and of the quality lane the runs at the chosen rate, at the own one where none is."""
+    chosen = results[TUNED].merge(choices[[*TUNED, "factor"]], on=TUNED, how="left")["factor"].fillna(1.0)
+    return results[(results["lane"] == "cost") | (results["rate_factor"] == chosen.to_numpy())]
 
 
 def _metrics(spec: Mapping[str, Any]) -> set[str]:
@@ -175,6 +219,7 @@ def _trials(raw: DataFrame) -> DataFrame:
     )
     opponents = raw.get("opponents", pd.Series("", index=raw.index))  # tables of schema 1 have none
     trials["opponents"] = opponents.fillna("").astype(str).replace("{}", "")
+    trials["rate_factor"] = raw.get("rate_factor", pd.Series(np.nan, index=raw.index)).fillna(1.0)
     for name in ("dim", "batch", "seed"):
         trials[name] = trials[name].fillna(-1).astype(int)
     trials["label"] = method_labels(trials).astype(str) + variant(trials)

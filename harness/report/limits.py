@@ -11,11 +11,17 @@ FIXED = (
     "They leave out noise, optimiser, memory and everything that is not the energy network.",
     "The likelihood rests on an estimate of log Z without a reverse run. A mode of the model that its "
     "sampler misses makes log Z too small and the likelihood too high: the error favours the model.",
-    "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data.",
     "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
     "a choice, and another one can reverse the order.",
     "A fitted exponent describes the measured dimensions; no law is identified, and nothing is extrapolated "
     "beyond twice the largest.",
+)
+NOT_TUNED = (
+    "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data."
+)
+TUNED = (
+    "One setting is tuned, the learning rate, by as many trials for every method; what a method gains by its "
+    "other settings is not seen. Where the best rate ends the ladder, a better one may lie beyond."
 )
 OWN_NOISE = (
     "On gaussian data a Gaussian noise of scale 1 is the truth itself, and an opponent that starts with the "
@@ -66,6 +72,7 @@ def limits(study: Study) -> list[str]:
         f"The network ({networks}) is measured together with the method: where it cannot represent the "
         "target, every method fails alike.",
         *FIXED,
+        TUNED if study.tuned else NOT_TUNED,
     ]
     if study.trials["own_noise"].any():
         methods = sorted(set(study.trials.loc[study.trials["own_noise"], "method"]))

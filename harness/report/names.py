@@ -24,9 +24,13 @@ OTHER = "other"
 
 
 def variant(trials: DataFrame) -> Series:
-    """What tells apart trials of one method, data set and dimension: the network, or the learning rate."""
+    """What tells apart trials of one method, data set and dimension: the network, or the learning rate.
+
+    Not a rate of the ladder: what is at a chosen one stands in a view of its own.
+    """
     rates = {text: _rate(text) for text in trials["optimiser"].unique()}
-    parts = {"network": trials["network"], "lr": trials["optimiser"].map(rates)}
+    given = trials["lane"].eq("tune") | trials["rate_factor"].ne(1)
+    parts = {"network": trials["network"], "lr": trials["optimiser"].map(rates).mask(given, "")}
     parts["network_args"] = trials["network_args"].where(trials["network_args"] != "{}", "")
     suffix = pd.Series("", index=trials.index)
     cell = [trials[name] for name in ("lane", "method_label", "dataset_label", "dim")]

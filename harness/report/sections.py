@@ -13,6 +13,7 @@ from ebmark.report import (
     limits,
     method_tables,
     sample_figures,
+    scaling_sections,
     status_tables,
     targets,
     words,
@@ -21,6 +22,7 @@ from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
 from ebmark.report.section import Report, Section
+from ebmark.report.tuning_section import tuning
 
 
 def report(study: Study, look: Look) -> Report:
@@ -28,15 +30,20 @@ def report(study: Study, look: Look) -> Report:
     runs = targets.runs(study)
     expected = targets.expected(runs) if len(runs) else DataFrame()
     target, cost = cost_sections.target(study, runs, expected, look), cost_sections.cost(study, look)
+    found = scaling_sections.views(study)
+    scaling, tuned = scaling_sections.section(found, look), tuning(study)
     answer = [
+        *scaling_sections.answers(found),
         ("Cost of a step", facts.growth(study)),
         ("Sampling", facts.sampling(study)),
         ("Cost to a target", facts.reaching(runs, expected)),
     ]
-    first = [*target.pictures, *cost.pictures]
+    first = [*scaling.pictures, *target.pictures, *cost.pictures]
     evaluated = evaluators(study)
     sections = [
         *([evaluated] if evaluated else []),
+        *([scaling] if found else []),
+        *([tuned] if tuned else []),
         cost,
         cost_sections.share(study, look),
         cost_sections.curves(study, look),

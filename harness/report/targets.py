@@ -44,7 +44,8 @@ def runs(study: Study) -> DataFrame:
 
     Columns of the trial, ``goal``, ``reached``, ``cost_passes`` and ``cost_seconds``: up to the first
     checkpoint at or below the target, else all that the run cost; NaN seconds where the cost of a step is not
-    known. Cells in which the metric was never taken are left out, and so are trials skipped by declaration.
+    known. ``hit_step`` is the step of that checkpoint, ``hit_clock`` the clock there where it is trusted.
+    Cells in which the metric was never taken are left out, and so are trials skipped by declaration.
     """
     found = [_runs(study, target) for target in study.spec.get("target", [])]
     found = [frame for frame in found if len(frame)]
@@ -60,7 +61,7 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
     trials = trials[~trials["status"].isin(["skipped", "cancelled"])]
     quality = rows["per_dim" if target.get("per_dim") else "value"]
     hits = rows[(quality <= float(target["value"])) & rows["trusted"] & rows["status"].isin(SURVIVED)]
-    first = hits.groupby("id")[["passes", "seconds_cost"]].min()
+    first = hits.groupby("id")[["passes", "seconds_cost", "step", "wall"]].min()
     last = study.curve.groupby("id")[["passes", "seconds_cost"]].max()
     reached = trials["id"].isin(first.index)
     spent_passes = trials["passes"].fillna(trials["id"].map(last["passes"])).fillna(0.0)
@@ -71,17 +72,20 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
         reached=reached,
         cost_passes=trials["id"].map(first["passes"]).where(reached, spent_passes),
         cost_seconds=trials["id"].map(first["seconds_cost"]).where(reached, spent_seconds),
+        hit_step=trials["id"].map(first["step"]),
+        hit_clock=trials["id"].map(first["wall"]).where(trials["trusted"]),
     )
 
 
 def expected(reaching: DataFrame) -> DataFrame:
     """One row per target, label, data set and dimension: ``runs``, ``hits`` and both expected costs.
 
-    A cost of 0 is what is charged for a failed run that left no record of its work.
+    ``spent_passes`` and ``spent_seconds`` are what all runs cost together: where the target was not reached,
+    the least that it costs. A cost of 0 is what is charged for a failed run that left no record of its work.
     """
     keys = [*GOAL, "label", "dim"]
     groups = reaching.groupby(keys, observed=True)
-    flags = {name: (name, "first") for name in ("oracle", "own_noise", "opposed", "chain")}
+    flags = {name: (name, "first") for name in ("method", "k", "oracle", "own_noise", "opposed", "chain")}
     table = groups.agg(runs=("id", "size"), hits=("reached", "sum"), **flags)
     slot = groups.cumcount().to_numpy()
     for quantity in QUANTITIES:
@@ -92,6 +96,7 @@ def expected(reaching: DataFrame) -> DataFrame:
         hit[row, slot] = reaching["reached"]
         known = ~np.isnan(cost).all(-1)
         table[quantity] = np.where(known, stats.ert(cost, hit), np.nan)
+        table[f"spent_{quantity}"] = np.where(known, np.nansum(cost, -1), np.nan)
     return table.reset_index()
 
 

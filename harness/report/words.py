@@ -79,6 +79,11 @@ def exponent(fit: Exponent) -> str:
     return f"d^{value}{interval}{' local' if fit.local else ''}"
 
 
+def power(fit: Exponent) -> str:
+    """``d^0.98`` alone, empty where nothing could be fitted."""
+    return "" if math.isnan(fit.value) else f"d^{round(fit.value, 2) + 0.0:.2f}"
+
+
 def listed(items: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
