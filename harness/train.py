@@ -171,9 +171,9 @@ class Training:
         Raises:
             DivergedError: a loss is not finite.
         """
-        if self._unseen and not torch.stack([loss for *_, loss in self._unseen]).isfinite().all():
-            raise self.diverged(*next(seen for seen in self._unseen if not seen[-1].isfinite().all()))
-        self._unseen.clear()
+        unseen, self._unseen = self._unseen, []
+        if unseen and not torch.stack([loss for *_, loss in unseen]).isfinite().all():
+            raise self.diverged(*next(seen for seen in unseen if not seen[-1].isfinite().all()))
         for kind, begin, end in self._laps:
             self.step_times[kind].append(self.meter.clock.seconds(begin, end))
         self._laps.clear()

@@ -31,6 +31,10 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "other trials of the study ran beside it: those of the quality lane always do",
         "compare seconds per step from the cost lane: `[cost]` in the study",
     ),
+    "trained together": (
+        "several seeds were one program, whose seconds are nobody's own",
+        "compare seconds per step from the cost lane, whose trials are always alone",
+    ),
     "waited for a core": (
         f"the trial was ready and had no core for more than {MAX_DELAY:.0%} of the time",
         "close what else computes, or run fewer trials at a time with `--jobs N`",

@@ -18,7 +18,7 @@ from ebmark.execute import Place, execute
 from ebmark.metrics.fisher import fisher_divergence
 from ebmark.ops import score
 from ebmark.record import TRIALS
-from ebmark.trial import Budget, Trial
+from ebmark.trial import Budget, Optimiser, Trial
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
 HERE = Place(exclusive=True, env={"env": "test"})
@@ -268,6 +268,12 @@ def test_a_known_log_z_is_used_at_every_checkpoint_unless_samples_are_drawn(metr
         a2 = start**2 * data.train.double().var(0).mean()
         exact = 0.5 * ((dataset.covariance / a2).trace() - d - (dataset.covariance / a2).logdet())
         assert abs(kl[0]["value"] - exact.item()) < 4 * kl[0]["se"] < 0.2
+
+
+def test_a_cost_trial_that_diverges_is_a_row():
+    steep = {"lr": 1e30, "schedule": "constant"}
+    row = execute(trial("dsm", lane="cost", network=("mlp", {}), optimiser=Optimiser(**steep)), HERE).trial
+    assert row["status"] == "diverged" and " at step " in row["reason"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot bind a process to a core here")

@@ -107,9 +107,9 @@ def contestants(case: Case, d: int) -> dict[str, Run] | None:
     if run is None:
         return None
     run.step()
-    before = run.meter.passes.total
+    before = run.meter.executed
     run.step()
-    executed = (run.meter.passes.total - before) / BATCH
+    executed = (run.meter.executed - before) / BATCH
     x = next(run.stream)
     found: dict[str, Run] = {"step": run.step, "floor": floor(run, x, executed)}
     if slow := slow_floor(run.method, run.module, x):
