@@ -83,16 +83,20 @@ def joined(*reasons: str) -> str:
 def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: TwoSample) -> Value:
     """The ``distance`` of model samples from test points, at most 2000 of each, its error and its floor.
 
-    Where there is no sample the value is NaN.
+    The interval is one of 95 % for the samples at hand: it knows nothing of what a sampler has missed. Where
+    there is no sample the value is NaN.
     """
     a, reasons = usable_samples(at)
     if a is None:
         return no_value(at, reasons)
     b = at.test[:MOST]
     mean, sd = floor(at, metric, len(a), distance)
+    value, se = distance(a, b), error(a, b)
     return Value(
-        value=distance(a, b),
-        se=error(a, b),
+        value=value,
+        se=se,
+        lo=value - NORMAL_QUANTILE * se,
+        hi=value + NORMAL_QUANTILE * se,
         source=at.source,
         trusted=not reasons,
         reasons=reasons,

@@ -14,6 +14,7 @@ from ebmark.record import TABLES
 from ebmark.report import (
     cost_figures,
     cost_sections,
+    evaluation,
     facts,
     frames,
     limits,
@@ -179,6 +180,52 @@ def test_real_data_verdicts_follow_the_baseline(study):
     verdicts = {row["label"]: row["kind"] for row in records(status_tables.real(study).tidy)}
     assert verdicts["adversarial"] == "worse than the Gaussian"
     assert verdicts["sm"] == "beats the Gaussian"
+
+
+def test_likelihoods_in_the_datas_own_units_are_without_what_their_scale_adds(study):
+    """A density of data divided by s is higher by log s per dimension where the data are in their units."""
+    nll = study.curve[(study.curve["metric"] == "nll") & (study.curve["dataset"] == "digits")]
+    scaled = replace(study, curve=pd.concat([study.curve, nll.assign(metric="log_det", value=-10.0)]))
+    grid = status_tables.real(scaled)
+    for row, line in zip(records(grid.tidy), grid.rows, strict=True):
+        assert line[-1].text == words.number(row["nll"] + 10, 4)
+    assert {line[-1].text for line in status_tables.real(study).rows} == {"–"}
+
+
+def test_the_share_of_evaluation_is_of_all_trials(study):
+    """In these tables each trial was evaluated for one second."""
+    grid = evaluation.shares(study)
+    runs = study.quality[study.quality["status"] == "ok"]
+    for row in records(grid.tidy):
+        here = runs[(runs["dataset_label"] == row["dataset_label"]) & (runs["dim"] == row["dim"])]
+        training = here["wall"].sum() + here["first_call"].sum()
+        assert row["share"] == pytest.approx(len(here) / (len(here) + training))
+    training = runs["wall"].sum() + runs["first_call"].sum()
+    share = words.percent(len(runs) / (len(runs) + training))
+    assert evaluation.sentence(grid)[0].startswith(f"Evaluation took {share} of the time")
+
+
+def test_a_target_of_which_more_is_better_is_reached_from_below(study):
+    goal = {"metric": "coverage", "value": 0.9}
+    curve = study.curve[study.curve["metric"] == "fisher"].assign(metric="coverage", value=0.5)
+    curve.loc[curve["step"] >= 600, "value"] = 0.9
+    made = replace(study, curve=curve, spec={"target": [goal]})
+    runs = targets.runs(made)
+    assert set(runs["goal"]) == {"coverage ≥ 0.9"}
+    late = runs[runs["reached"]]
+    assert len(late)
+    first = curve[curve["step"] == 600].set_index("id")["passes"]
+    np.testing.assert_allclose(late["cost_passes"], late["id"].map(first))
+
+
+def test_floors_count_away_from_the_good_side(study):
+    """In standard deviations of the floor, positive where worse; ksd is of the sampler and left out."""
+    rows = study.curve[study.curve["metric"] == "sliced_wasserstein"].assign(floor_mean=0.9, floor_sd=0.01)
+    made = [rows.assign(metric=name, value=0.85) for name in ("coverage", "c2st", "ksd")]
+    found = floors(replace(study, curve=pd.concat(made)))
+    assert set(found["scale"]) == {"excess"}
+    over = found.groupby("metric")["over"].mean()
+    assert over.to_dict() == pytest.approx({"coverage": 5, "c2st": -5})
 
 
 def test_floors_choose_the_ratio_or_the_excess(study):

@@ -24,7 +24,7 @@ from ebmark.metrics.ksd import SamplerDiagnostic, ksd2
 from ebmark.metrics.log_density_mse import LogDensityError
 from ebmark.metrics.mode_weights import LargestMode, ModeWeights, SmallestMode, of_posterior, total_variation
 from ebmark.metrics.reverse_kl import ReverseKullbackLeibler
-from ebmark.report.words import NAMES
+from ebmark.report.words import HIGHER, NAMES
 from ebmark.trial import Ref
 
 LOG_2PI = math.log(2 * math.pi)
@@ -453,6 +453,7 @@ def test_true_samples_stand_at_the_floor_and_wrong_ones_beyond(metric: Metric) -
     same = measured(metric, evaluation(target, true, log_z=doubted))
     worse = measured(metric, evaluation(target, wrong, log_z=doubted))
     assert (same.source, same.trusted, same.reasons) == ("smc", False, "the cap")
+    assert (same.lo, same.hi) == pytest.approx((same.value - 1.96 * same.se, same.value + 1.96 * same.se))
     assert abs(same.value - same.floor_mean) < 4 * max(same.se, same.floor_sd)
     assert (worse.floor_mean, worse.floor_sd) == (same.floor_mean, same.floor_sd)
     sign = -1 if metric.better == "higher" else 1
@@ -501,5 +502,5 @@ def test_every_metric_has_a_name_in_words_a_unit_and_a_direction() -> None:
     for name in registry.names("metric"):
         metric: Metric = registry.make(registry.ref("metric", name))
         assert name in NAMES
-        assert metric.better == ("higher" if name in ("coverage", "precision", "mode_smallest") else "lower")
+        assert metric.better == ("higher" if name in HIGHER else "lower")
         assert set(metric.needs) <= {"density", "log_z", "samples"}

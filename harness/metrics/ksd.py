@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Evaluation, Metric, Value, metric
-from ebmark.floors import floor, joined, no_value, usable_samples
+from ebmark.floors import NORMAL_QUANTILE, floor, joined, no_value, usable_samples
 from ebmark.ops import score
 from ebmark.pairs import MEDIAN_POINTS, median_distance, square_distances
 
@@ -50,6 +50,8 @@ class SamplerDiagnostic(Metric):
         return Value(
             value=value,
             se=se,
+            lo=value - NORMAL_QUANTILE * se,
+            hi=value + NORMAL_QUANTILE * se,
             source=at.source,
             trusted=not reasons,
             reasons=reasons,

@@ -79,7 +79,7 @@ def generators(study: Study) -> Grid:
         caption="Mean ± standard error over seeds at the end of the runs that are ok. energy: samples of the "
         "fitted energy by the sampler that all methods share, and alone compared between methods; those of a "
         "generator never stand for them. floor: the metric between independent true samples, ± its standard "
-        "deviation. [ ]†: untrusted. Nothing here is ranked.",
+        "deviation. [ ]†: untrusted, its interval. Nothing here is ranked.",
         head=["method", "data", *(f"{words.named(m)}: {SOURCES.get(s, s)}" for m, s in columns)],
         rows=rows,
         tidy=tidy,
@@ -95,6 +95,8 @@ def _means(rows: DataFrame) -> DataFrame:
         sd=("value", "std"),
         one=("se", "mean"),
         trusted=("trusted", "all"),
+        lo=("lo", "min"),
+        hi=("hi", "max"),
         floor_mean=("floor_mean", "mean"),
         floor_sd=("floor_sd", "mean"),
     )
@@ -103,8 +105,7 @@ def _means(rows: DataFrame) -> DataFrame:
 
 
 def _value(row: dict[str, Any]) -> str:
-    text = words.plus_minus(row["mean"], row["se"])
-    return text if row["trusted"] else f"[{text}]†"
+    return words.measured(row["mean"], row["se"], row["lo"], row["hi"], trusted=row["trusted"])
 
 
 def diagnostics(study: Study) -> Grid:

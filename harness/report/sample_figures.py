@@ -11,12 +11,23 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ebmark.report.cost_figures import by_label
-from ebmark.report.frames import Study, finals
+from ebmark.report.frames import Study, at_end
 from ebmark.report.look import MARKERS, Look, legend, log_axis, panels
-from ebmark.report.words import named, number
+from ebmark.report.words import HIGHER, named, number
 
-SAMPLED = ("mmd", "sliced_wasserstein")
-SCALES = {"ratio": "ratio to the floor", "excess": "excess over the floor, in its sd"}
+# In the order of the panels; a metric from elsewhere that has a floor follows, if less of it is better.
+SAMPLED = (
+    *("energy_distance", "mmd", "sliced_wasserstein", "c2st", "coverage", "precision"),
+    *("mode_weights", "mode_smallest", "mode_largest"),
+)
+SAMPLER = "ksd"  # says of the sampler whether it arrived, not of the model
+DISTANCES = (
+    "energy_distance",
+    "mmd",
+    "sliced_wasserstein",
+    "mode_weights",
+)  # from 0 on: a ratio says something
+SCALES = {"ratio": "ratio to the floor", "excess": "worse than the floor, in its sd"}
 
 
 def lattices(study: Study) -> DataFrame:
@@ -72,34 +83,44 @@ def _image(rows: DataFrame, column: str) -> tuple[np.ndarray, tuple[float, float
 def floors(study: Study) -> DataFrame:
     """Final sample metrics against their noise floor, the metric between independent true samples.
 
-    ``over`` is the ratio to the floor's mean, or, for a metric whose floor is zero within two of its standard
-    deviations somewhere (unbiased statistics), the excess in standard deviations; ``scale`` says which.
+    ``over`` is the ratio to the floor's mean of a distance whose floor is everywhere more than two of its
+    standard deviations; else how much worse the value is than the floor, in its standard deviations, also
+    where more is better. ``scale`` says which.
     """
-    rows = pd.concat([finals(study, metric) for metric in SAMPLED], ignore_index=True)
-    rows = rows[rows["floor_mean"].notna()]
+    rows = at_end(study.curve)
+    rows = rows[rows["floor_mean"].notna() & (rows["metric"] != SAMPLER)].drop_duplicates(["id", "metric"])
     zero = (rows["floor_mean"] <= 2 * rows["floor_sd"].fillna(0)).groupby(rows["metric"]).transform("any")
+    signed = ~rows["metric"].isin(DISTANCES) | zero
+    sign = np.where(rows["metric"].isin(HIGHER), -1, 1)
     ratio = rows["value"] / rows["floor_mean"]
-    excess = (rows["value"] - rows["floor_mean"]) / rows["floor_sd"]
-    return rows.assign(over=ratio.where(~zero, excess), scale=np.where(zero, "excess", "ratio"))
+    excess = sign * (rows["value"] - rows["floor_mean"]) / rows["floor_sd"].where(rows["floor_sd"] > 0)
+    rows = rows.assign(over=ratio.where(~signed, excess), scale=np.where(signed, "excess", "ratio"))
+    return rows[rows["over"].notna()].reset_index(drop=True)
 
 
 def beside_floor(rows: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
     """Sample metrics over their noise floor: a mark per data set and dimension, the mean over seeds.
 
-    At the grey line the model's samples cannot be told from true ones. ``rows`` as from ``floors``.
+    At the grey line the model's samples cannot be told from true ones. Open marks hold a value that is not
+    trusted. ``rows`` as from ``floors``.
     """
-    metrics = [metric for metric in SAMPLED if (rows["metric"] == metric).any()]
+    found = [str(metric) for metric in rows["metric"].unique()]
+    metrics = sorted(found, key=lambda name: SAMPLED.index(name) if name in SAMPLED else len(SAMPLED))
     labels = [label for label, _ in by_label(rows)]
     figure, axes = panels(len(metrics), narrow=narrow, height=0.9 + 0.17 * len(labels))
     shapes = dict(zip(sorted(rows["dataset_label"].unique()), cycle(MARKERS)))
     for ax, metric in zip(axes, metrics, strict=True):
         part = rows[rows["metric"] == metric]
         scale = part["scale"].iloc[0]
-        mean = part.groupby(["label", "dataset_label", "dim"], observed=True)["over"].mean().reset_index()
-        for key, marks in mean.groupby(["label", "dataset_label"], observed=True):
-            label, dataset = map(str, key)
+        cells = part.groupby(["label", "dataset_label", "dim"], observed=True)
+        means = cells.agg(over=("over", "mean"), trusted=("trusted", "all")).reset_index()
+        for key, marks in means.groupby(["label", "dataset_label", "trusted"], observed=True):
+            label, dataset, trusted = str(key[0]), str(key[1]), bool(key[2])
             y = [labels.index(label)] * len(marks)
-            ax.plot(marks["over"], y, shapes[dataset], color=look.colour(label), alpha=0.8, markersize=5)
+            colour = look.colour(label)
+            fill = colour if trusted else "none"
+            (line,) = ax.plot(marks["over"], y, shapes[dataset], color=colour, alpha=0.8, markersize=5)
+            line.set_markerfacecolor(fill)
         ax.axvline(1 if scale == "ratio" else 0, color="0.5", linewidth=1)
         ax.set_yticks(range(len(labels)), labels)
         ax.invert_yaxis()

@@ -9,6 +9,7 @@ from pandas import DataFrame
 
 from ebmark.report import (
     cost_sections,
+    evaluation,
     facts,
     limits,
     method_tables,
@@ -107,7 +108,8 @@ def _samples(study: Study, look: Look) -> Section:
     figure = Picture(
         name="sample_quality",
         alt="Sample metrics of each method relative to the same metric between independent true samples.",
-        caption="A mark per data set and dimension, mean over seeds. Grey line: as good as true samples.",
+        caption="A mark per data set and dimension, mean over seeds; open: a value is not trusted. Grey "
+        "line: as good as true samples; to its right is worse, also where more is better.",
         draw=partial(sample_figures.beside_floor, rows, look),
     )
     return Section(anchor="samples", title=title, pictures=[figure], grids=grids)
@@ -122,12 +124,13 @@ def _diagnostics(study: Study) -> Section:
 
 
 def _trust(study: Study) -> Section:
-    grids = [status_tables.distrust(study), status_tables.environments(study)]
+    cost = evaluation.shares(study)
+    grids = [status_tables.distrust(study), cost, status_tables.environments(study)]
     code = json.dumps(study.spec, indent=1, ensure_ascii=False, default=str) if study.spec else ""
     return Section(
         anchor="trust",
         title="How far the numbers can be trusted",
-        text=limits.provenance(study),
+        text=[*limits.provenance(study), *evaluation.sentence(cost)],
         grids=[grid for grid in grids if grid.rows],
         code=code,
     )

@@ -157,10 +157,7 @@ def _text(row: dict[str, Any]) -> str:
     failed = ", ".join(f"{row[name]} {name}" for name in ORDER[1:] if row.get(name, 0))
     if not row["n"]:
         return failed or "no value"
-    text = words.plus_minus(row["mean"], row["se"])
-    if not row["trusted"]:
-        known = np.isfinite([row["lo"], row["hi"]]).all()
-        text = f"[{words.number(row['lo'], 3)}, {words.number(row['hi'], 3)}]†" if known else f"[{text}]†"
+    text = words.measured(row["mean"], row["se"], row["lo"], row["hi"], trusted=row["trusted"])
     text += "‡" * row["own_noise"] + "§" * row["uncounted"]
     return f"{text} ({failed})" if failed else text
 

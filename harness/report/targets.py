@@ -26,9 +26,10 @@ GOAL = ["goal", "dataset_label"]
 
 
 def describe(target: Mapping[str, Any]) -> str:
-    """``Fisher divergence / d ≤ 0.05``."""
+    """``Fisher divergence / d ≤ 0.05``; ``≥`` where more is better."""
     name = words.named(str(target["metric"]), per_dim=bool(target.get("per_dim")))
-    return f"{name} ≤ {float(target['value']):g}"
+    sign = "≥" if target["metric"] in words.HIGHER else "≤"
+    return f"{name} {sign} {float(target['value']):g}"
 
 
 def listed(goals: Iterable[Sequence[str]]) -> str:
@@ -60,7 +61,9 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
     trials = study.quality.merge(measured, on=["dataset_label", "dim"])
     trials = trials[~trials["status"].isin(["skipped", "cancelled"])]
     quality = rows["per_dim" if target.get("per_dim") else "value"]
-    hits = rows[(quality <= float(target["value"])) & rows["trusted"] & rows["status"].isin(SURVIVED)]
+    bar = float(target["value"])
+    enough = quality >= bar if target["metric"] in words.HIGHER else quality <= bar
+    hits = rows[enough & rows["trusted"] & rows["status"].isin(SURVIVED)]
     first = hits.groupby("id")[["passes", "seconds_cost", "step", "wall"]].min()
     last = study.curve.groupby("id")[["passes", "seconds_cost"]].max()
     reached = trials["id"].isin(first.index)

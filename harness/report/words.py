@@ -25,6 +25,7 @@ NAMES = {
     "mode_largest": "largest mode weight over the true one",
     "ksd": "KSD² of the samples from the model",
 }
+HIGHER = frozenset({"coverage", "precision", "mode_smallest"})  # of these more is better
 UNITS = {"kl": " (nats)", "nll": " (nats)", "reverse_kl": " (nats)", "log_density_mse": " (nats²)"}
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
@@ -68,6 +69,14 @@ def plus_minus(value: float, se: float) -> str:
     if places > 5:
         return f"{number(value, 3)} ± {number(se, 1)}"
     return f"{round(value, places):.{max(places, 0)}f} ± {round(se, places):.{max(places, 0)}f}"
+
+
+def measured(value: float, se: float, lo: float, hi: float, *, trusted: bool) -> str:
+    """``value ± se``; of a value that is not trusted ``[its interval]†``, or the value where it has none."""
+    if trusted:
+        return plus_minus(value, se)
+    known = math.isfinite(lo) and math.isfinite(hi)
+    return f"[{number(lo, 3)}, {number(hi, 3)}]†" if known else f"[{plus_minus(value, se)}]†"
 
 
 def exponent(fit: Exponent) -> str:
