@@ -11,6 +11,7 @@ from ebmark.report import (
     scaling_figure,
     scaling_sections,
     scaling_tables,
+    tables,
     targets,
     tuning_tables,
 )
@@ -40,6 +41,15 @@ def study():
 @pytest.fixture(scope="module")
 def found(study):
     return scaling_sections.views(study)
+
+
+def shown(grid):
+    """The texts of a grid by its first column and the title of another."""
+    return {
+        (row[0].text, title): cell.text
+        for row in grid.rows
+        for title, cell in zip(grid.head, row, strict=True)
+    }
 
 
 def planted(label, d, rate=1.0):
@@ -196,3 +206,17 @@ def test_a_cell_that_was_not_tuned_says_so(study):
     grids = tuning_tables.tuned(expected, expected, choices, "seconds")
     side = next(grid for grid in grids if "phi4" in grid.title)
     assert all("(not tuned)" in cell.text for row in side.rows for cell in row[1 : 1 + len(DIMS)])
+
+
+def test_the_law_of_a_step_is_named_from_ten_sizes_on():
+    dims = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128)
+    made = synthetic.small(seeds=1, repeats=2, cost_dims=dims, datasets=(("gaussian", (2,)),))
+    grid = tables.exponents(frames.load(made, None, "").cost)
+    twelve = shown(grid)
+    for quantity in ("wall-clock", "passes"):  # 6 (d + 1) passes beside an overhead that does not depend on d
+        assert twelve["sm", f"law of the {quantity}"].startswith("a + b d^c, c = ")
+    assert grid.tidy.set_index("label").loc["sm", "law_c"].to_numpy() == pytest.approx(1, abs=0.03)
+    assert twelve["dsm", "law of the passes"] == "constant"
+    seven = synthetic.small(seeds=1, repeats=2, cost_dims=dims[:7], datasets=(("gaussian", (2,)),))
+    few = shown(tables.exponents(frames.load(seven, None, "").cost))
+    assert few["sm", "law of the wall-clock"] == "not identified: 7 sizes, 10 needed"

@@ -13,8 +13,8 @@ FIXED = (
     "sampler misses makes log Z too small and the likelihood too high: the error favours the model.",
     "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
     "a choice, and another one can reverse the order.",
-    "A fitted exponent describes the measured dimensions; no law is identified, and nothing is extrapolated "
-    "beyond twice the largest.",
+    "A fitted exponent describes the measured dimensions; a law is named only where ten sizes or more tell "
+    "it from the others, and nothing is extrapolated beyond twice the largest.",
 )
 NOT_TUNED = (
     "Settings are the defaults of each method unless the study says otherwise; none is tuned for its data."

@@ -19,13 +19,19 @@ MARKS = (
     "95 % and are wide for few seeds; *: a signed-rank test tells it from every other (6 seeds or more). "
 )
 NOT_COUNTED = " §: its budget is in passes, which leave out the work of its opponent: never called best."
+STEP_GROWTH = (
+    "Exponent of d by least squares on the means per dimension, with Student's 95 % interval; “local”: fewer "
+    "than 6 sizes, no more than the slope over the measured range. A law is named from 10 sizes on: the best "
+    "by AICc of a constant, a power, an exponential and a + b d^c, where every other is at least 2 behind. "
+    "It holds in the measured range. –: nothing that may be compared."
+)
 CELL = ["dataset_label", "dim"]
 ORDER = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
 
 
 def exponents(cost: DataFrame) -> Grid:
     """Growth of the cost of a step with d, and the cost at the largest d, by label."""
-    fitted, rows, tidy = fits(cost), [], []
+    fitted, rows, tidy, laws = fits(cost), [], [], {}
     for label, part in by_label(cost):
         row = [label]
         for quantity in PANELS:
@@ -37,18 +43,19 @@ def exponents(cost: DataFrame) -> Grid:
             value = float(np.exp(np.log(at).mean())) if len(at) else np.nan
             row += [words.exponent(fit) if fit else "–", f"{text(value)} (d = {largest})" if len(at) else "–"]
             if fit:
-                tidy.append({"label": label, "quantity": quantity, **vars(fit), "d": largest, "cost": value})
-        rows.append(cells(*row))
+                d, cost_ = (shown[name].to_numpy(float) for name in ("dim", quantity))
+                found = stats.law(d, cost_)
+                laws[label, quantity] = words.law(found)
+                more = {"law": found.name, "law_c": found.c, "law_lo": found.lo, "law_hi": found.hi}
+                named = {"label": label, "quantity": quantity}
+                tidy.append({**named, **vars(fit), "d": largest, "cost": value, **more})
+        rows.append(cells(*row, *(laws.get((label, quantity), "–") for quantity in PANELS)))
     head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point"]
-    caption = (
-        "Exponent of d by least squares on the means per dimension, with Student's 95 % interval; "
-        "“local”: fewer than 6 sizes, no more than the slope over the measured range. No law is claimed. "
-        "–: nothing that may be compared."
-    )
+    head += ["law of the wall-clock", "law of the passes"]
     return Grid(
         name="exponents",
         title="Growth of the cost of a step",
-        caption=caption,
+        caption=STEP_GROWTH,
         head=head,
         rows=rows,
         tidy=DataFrame(tidy),

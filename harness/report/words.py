@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ebmark.stats import Exponent
+from ebmark.stats import Exponent, Law
+from ebmark.stats.laws import FORMULAS
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NAMES = {
@@ -86,6 +87,15 @@ def exponent(fit: Exponent) -> str:
     value, lo, hi = (f"{round(x, 2) + 0.0:.2f}" for x in (fit.value, fit.lo, fit.hi))
     interval = "" if lo == value == hi else f" [{lo}, {hi}]"
     return f"d^{value}{interval}{' local' if fit.local else ''}"
+
+
+def law(found: Law) -> str:
+    """``a + b d^c, c = 1.02 [0.97, 1.08]``, or why no law is named."""
+    if found.name is None:
+        return found.note.removeprefix("law ")
+    ends = "" if math.isnan(found.lo) else f" [{number(found.lo)}, {number(found.hi)}]"
+    c = "" if math.isnan(found.c) else f", c = {number(found.c)}{ends}"
+    return "constant" if found.name == "constant" else f"{FORMULAS[found.name]}{c}"
 
 
 def power(fit: Exponent) -> str:
