@@ -145,6 +145,18 @@ def report(
 
 
 @app.command()
+def show(
+    id: Annotated[str, typer.Argument(help="A trial, by the beginning of its id.")],
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Show one trial: settings, costs, curve, traceback and the command that repeats it."""
+    from ebmark.commands.show import show as command
+
+    command(Console(as_json=as_json), id, _results(folder))
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="A results folder, what was before.")],
     b: Annotated[Path, typer.Argument(help="A results folder, what is now.")],

@@ -47,6 +47,8 @@ def one_line(done):
         (["check", "no/such/file.py"], "no/such/file.py"),
         (["report"], "results"),
         (["status", "nowhere"], "nowhere"),
+        (["show", "abc", "nowhere"], "nowhere"),
+        (["compare", "nowhere", "elsewhere"], "nowhere"),
         (["run", "smoke", "--only", "zz"], "zz"),
     ],
 )

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ebmark.commands.compare import show
 from ebmark.comparison import compare
+from ebmark.console import Console
+from ebmark.errors import StoreError
 from ebmark.record import Record
 from ebmark.store import Store, Tables
 from tests.synthetic import FEW, SMALL, small
@@ -136,27 +139,22 @@ def stored(folder, made):
         store.append([Record(trial=trial, env=env) for trial in known])
 
 
-def test_the_command_prints_the_rows_and_one_json_document(cli, tmp_path):
+def test_the_command_prints_the_rows_and_one_json_document(tmp_path, capsys):
     made = tables()
     quick = made.trials.assign(step_seconds=0.5 * made.trials["step_seconds"])
     stored(tmp_path / "a", made)
     stored(tmp_path / "b", replace(made, trials=quick))
-    done = cli("compare", "a", "b")
-    assert done.returncode == 0, done.stderr
-    assert "x 0.5 [0.5, 0.5]" in done.stdout
-    document = json.loads(cli("compare", "a", "b", "--json").stdout)
+    show(Console(), tmp_path / "a", tmp_path / "b")
+    assert "x 0.5 [0.5, 0.5]" in capsys.readouterr().out
+    show(Console(as_json=True), tmp_path / "a", tmp_path / "b")
+    document = json.loads(capsys.readouterr().out)
     assert {row["what"] for row in document["rows"]} == {"step_seconds"}
     assert sum(document["marks"].values()) == len(document["rows"])
 
 
-def test_what_cannot_be_compared_is_told_in_one_line(cli, tmp_path):
+def test_nothing_in_common_is_told_in_one_line(tmp_path):
     stored(tmp_path / "a", tables())
     stored(tmp_path / "b", tables(methods=FEW[3:]))
-    for arguments, says in (
-        (("a", "nowhere"), "nowhere: no such folder"),
-        (("a", "b"), "a and b share no trial"),
-    ):
-        done = cli("compare", *arguments)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert says in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(StoreError, match="share no trial of one method") as told:
+        show(Console(), tmp_path / "a", tmp_path / "b")
+    assert "\n" not in str(told.value)

@@ -1,0 +1,152 @@
+"""``ebmark show``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas import DataFrame, Series
+
+from ebmark.console import Console
+from ebmark.errors import StoreError
+from ebmark.progress import duration
+from ebmark.store import read
+
+SETTINGS = (
+    "study",
+    "lane",
+    "seed",
+    "repeat",
+    "method_label",
+    "method_args",
+    "resolved",
+    "dataset_label",
+    "dataset_args",
+    "dim",
+    "network",
+    "network_args",
+    "optimiser",
+    "rate_factor",
+    "budget",
+    "batch",
+    "device",
+    "threads",
+)
+PHASES = ("data", "sampling", "loss", "backward", "optimiser")
+WORK = (
+    "passes_forward",
+    "passes_input_gradient",
+    "passes_second_order",
+    "passes_backward",
+    "passes",
+    "executed",
+)
+
+
+def show(console: Console, id: str, folder: Path) -> None:
+    """One trial: settings, how it ended, costs, curve, traceback, and the command that repeats it.
+
+    Raises:
+        StoreError: not a results folder, or the beginning of the id fits no trial or several.
+    """
+    tables = read(folder)
+    trial = _found(tables.trials, id, folder)
+    curve = tables.curve[tables.curve["id"] == trial["id"]]
+    spec, place = shlex.quote(str(folder / "spec.toml")), shlex.quote(str(folder))
+    again = f"ebmark run {spec} -o {place} --only {trial['id']}"
+    console.say(f"{trial['id']}  {trial['status']}{_colon(trial['reason'])}  attempt {trial['attempt']}")
+    _section(console, "settings", {name: trial[name] for name in SETTINGS})
+    _section(console, "cost", _cost(trial))
+    if len(curve):
+        rows, columns = _steps(curve)
+        console.say("\ncurve")
+        console.table(rows, columns)
+        for line in _doubts(curve):
+            console.say(f"  not trusted: {line}")
+    if not pd.isna(trial["traceback"]) and trial["traceback"]:
+        console.say(f"\ntraceback\n{trial['traceback'].rstrip()}")
+    console.say(f"\nagain, with the options of the run if it had any: {again}")
+    console.document(
+        {
+            "folder": str(folder),
+            "trial": _json(DataFrame([trial]))[0],
+            "curve": _json(curve),
+            "env": _json(tables.env[tables.env["env"] == trial["env"]]),
+            "again": again,
+        }
+    )
+
+
+def _found(trials: DataFrame, id: str, folder: Path) -> Series[Any]:
+    found = trials[trials["id"].str.startswith(id)]
+    if len(found) != 1:
+        what = "no trial begins so" if found.empty else f"{len(found)} trials begin so, give more digits"
+        some = ", ".join((trials if found.empty else found)["id"].head(3))
+        raise StoreError(f"show {id}: {what} in {folder}; there are {some}, ...")
+    return found.iloc[0]
+
+
+def _cost(trial: Series[Any]) -> dict[str, Any]:
+    """Seconds by phase with their share, work in F, memory, and whether the clock is trusted."""
+    wall = trial["wall"]
+    lines: dict[str, Any] = {"steps": trial["steps"]}
+    if wall > 0:
+        lines["training"] = _seconds(wall)
+        shares = {phase: trial[f"wall_{phase}"] / wall for phase in PHASES}
+        lines["of it"] = ", ".join(f"{phase} {share:.0%}" for phase, share in shares.items())
+    if not pd.isna(trial["wall_evaluation"]):
+        lines["evaluation"] = _seconds(trial["wall_evaluation"])
+    lines["seconds per step"] = f"{trial['step_seconds']:.3g}" if trial["step_seconds"] > 0 else ""
+    lines |= {f"{name} (F)": f"{trial[name]:.4g}" for name in WORK if trial[name] > 0}
+    if trial["memory"] > 0:
+        lines["peak memory"] = f"{trial['memory'] / 2**20:.0f} MiB"
+    trusted = not pd.isna(trial["trusted"]) and bool(trial["trusted"])
+    lines["wall-clock"] = "trusted" if trusted else f"not trusted{_colon(trial['distrust'])}"
+    return lines
+
+
+def _steps(curve: DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
+    """A row per checkpoint, a column per metric, ``metric (source)`` where samples come from a sampler."""
+    source = curve["source"].astype(object).fillna("").map(lambda name: f" ({name})" if name else "")
+    wide = curve.assign(what=curve["metric"].astype(str) + source).pivot_table(
+        index="step", columns="what", values="value", aggfunc="last", sort=False
+    )
+    wide = wide.sort_index()
+    rows = [
+        {"step": step, **{str(name): "" if pd.isna(x) else f"{x:.4g}" for name, x in values.items()}}
+        for step, values in zip(wide.index, wide.to_dict("records"), strict=True)
+    ]
+    return rows, ["step", *map(str, wide.columns)]
+
+
+def _doubts(curve: DataFrame) -> list[str]:
+    """The metrics that are not trusted at the last checkpoint, with the reason."""
+    last = curve[curve["step"] == curve["step"].max()]
+    bad = last[~last["trusted"].map({True: True, False: False}).fillna(False).astype(bool)]
+    return [f"{row['metric']}{_colon(row['reasons'])}" for _, row in bad.iterrows()]
+
+
+def _section(console: Console, title: str, lines: dict[str, Any]) -> None:
+    """Lines of name and value; empty ones are left out."""
+    console.say(f"\n{title}")
+    known = {name: value for name, value in lines.items() if not pd.isna(value) and value not in ("", "{}")}
+    width = max(map(len, known), default=0)
+    for name, value in known.items():
+        console.say(f"  {name:<{width}}  {value}")
+
+
+def _seconds(seconds: float) -> str:
+    return duration(seconds) if seconds >= 10 else f"{seconds:.2g} s"
+
+
+def _colon(reason: Any) -> str:
+    return "" if pd.isna(reason) or not reason else f": {reason}"
+
+
+def _json(frame: DataFrame) -> list[dict[str, Any]]:
+    """Rows with None for what is missing."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
+    return rows
