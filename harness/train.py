@@ -204,7 +204,8 @@ class Training:
                 parameters = self.players[name].parameters
                 self.players[name].optimiser.zero_grad(set_to_none=True)
                 more = i < len(step.losses) - 1
-                torch.autograd.backward([loss.sum()], inputs=parameters, retain_graph=more)
+                loss = loss.sum() if loss.dim() else loss
+                torch.autograd.backward([loss], inputs=parameters, retain_graph=more)
             self.meter.commit(*step.losses)
         with self.meter.phase("optimiser"):
             for name in step.losses:
