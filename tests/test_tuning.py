@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import math
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -53,6 +54,11 @@ seconds = 0.001
 """
 
 
+def args(method):
+    """The settings of a method of a study."""
+    return json.loads(method.ref.args)
+
+
 def made(folder, at=9 * 2e-3 * STEPS, text=SPEC):
     """The study with the rate ``at`` / STEPS planted as the best."""
     path = folder / "tuned.toml"
@@ -71,6 +77,9 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     assert run(made(folder), folder / "out").exit_code == 0
     return folder / "out"
+
+
+HOLDS = {"gaussian": "quadratic", "two_modes": "mixture_weights", "phi4": "chain"}
 
 
 class Stops(SerialRunner):
@@ -256,3 +265,31 @@ def test_the_plan_shows_what_is_still_to_be_chosen(study, tmp_path, whole, capsy
 
 def test_a_metric_is_named_without_settings_and_file():
     assert metric_name("mine/m.py:off[at=2]") == metric_name("off") == "off"
+
+
+def test_the_study_scaling_asks_the_whole_question():
+    made = load("scaling")
+    cd = {(args(m)["k"], args(m)["sampler"]) for m in made.methods if m.ref.name == "cd"}
+    assert cd == {(k, sampler) for k in (1, 3, 10, 30, 100) for sampler in ("mala", "ula", "hmc")}
+    assert len({cell.dim for cell in made.sweep}) == 12
+    at = defaultdict(set)
+    for cell in made.cells:
+        data, network = json.loads(cell.dataset.args), json.loads(cell.network.args)
+        at[cell.dataset.name, data.get("condition", data.get("m"))].add(cell.dim)
+        # A network that does not hold its target would be measured in the method's place.
+        assert cell.network.name == HOLDS[cell.dataset.name]
+        assert network.get("m") == data.get("m")
+    wanted = [("gaussian", c) for c in (1.0, 10.0, 100.0)] + [("two_modes", m) for m in (1.0, 2.0, 3.0, 4.0)]
+    assert at == {key: {2, 4, 8, 16, 32, 64, 128} for key in [*wanted, ("phi4", None)]}
+
+
+def test_scaling_quick_is_small_enough_and_still_claims_a_cost():
+    quick = load("scaling", quick=True)
+    lanes = Counter(trial.lane for trial in quick.trials())
+    assert lanes["quality"] + lanes["tune"] < 600
+    assert lanes["cost"] < 250
+    assert len(quick.seeds) >= 3  # below, no expected cost is stated
+    sizes = defaultdict(set)
+    for cell in quick.cells:
+        sizes[cell.dataset.name].add(cell.dim)
+    assert all(len(dims) >= 3 for dims in sizes.values())  # below, no exponent is
