@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import special
 from sklearn.model_selection import KFold
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
@@ -20,10 +21,12 @@ from ebmark.floors import block_jackknife
 from ebmark.metrics.c2st import ClassifierTwoSampleTest, held_out
 from ebmark.metrics.coverage import Coverage, Precision, coverage, precision, square_radii
 from ebmark.metrics.energy_distance import EnergyDistance, energy_distance, energy_distance_error
+from ebmark.metrics.fisher import FisherDivergence
 from ebmark.metrics.ksd import SamplerDiagnostic, ksd2
 from ebmark.metrics.log_density_mse import LogDensityError
 from ebmark.metrics.mode_weights import LargestMode, ModeWeights, SmallestMode, of_posterior, total_variation
 from ebmark.metrics.reverse_kl import ReverseKullbackLeibler
+from ebmark.metrics.sliced_wasserstein import sliced_w2
 from ebmark.report.words import HIGHER, NAMES
 from ebmark.trial import Ref
 
@@ -281,6 +284,31 @@ def test_energy_distance_is_unbiased_and_its_error_real() -> None:
 def test_energy_distance_in_float32_far_from_the_origin() -> None:
     a, b = stream("a").normal((500, 8)) + 100, stream("b").normal((500, 8)) + 100.3
     assert energy_distance(a.float(), b.float()) == pytest.approx(energy_distance(a, b), abs=1e-5)
+
+
+def mean_length(square: float, d: int) -> float:
+    """E‖z‖ for z ~ N(μ, I) with ‖μ‖² = square."""
+    ratio = math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
+    return math.sqrt(2) * ratio * float(special.hyp1f1(-0.5, d / 2, -square / 2))
+
+
+def test_a_thousand_dimensions_in_single_precision() -> None:
+    """N(m, I) and N(0, I) with ‖m‖² = 16: F = 8, SW₂ = ‖m‖/√d and its floor, D by Laguerre's function."""
+    d, n, square = 1000, 2000, 16.0
+    m = math.sqrt(square / d)
+    target, model = Plain(dim=d), Quadratic(mean=m)
+    rng = Rng.of("thousand")  # float32
+    test, samples = target.sample(n, rng), target.sample(n, rng) + m
+    at = replace(evaluation(target, samples, model, n=10), test=test)
+    assert measured(FisherDivergence(), at).value == pytest.approx(square / 2, rel=1e-5)
+    distance = energy_distance(samples, test)
+    truth = math.sqrt(2) * 2 * (mean_length(square / 2, d) - mean_length(0.0, d))
+    assert abs(distance - truth) < 4 * energy_distance_error(samples, test)
+    θ = rng.normal((d, 256))
+    θ = θ / θ.norm(dim=0)
+    shift, none = (sliced_w2(samples - by, test, θ) ** 2 for by in (0.0, m))
+    # Along θ the means differ by θ'm, and by no more than √(2/n) between samples of one law.
+    assert shift - none == pytest.approx((θ.sum(0) * m).square().mean().item(), abs=4 * m * math.sqrt(2 / n))
 
 
 def test_area_under_the_curve_of_a_shift() -> None:
