@@ -46,11 +46,9 @@ class _Group:
     def go(self) -> None:
         """To the end of the budget, or until none is left."""
         self._each(Attempt.checkpoint)
-        for share, costly in stops(self.trial, lambda: self.training.progress):
+        for share, costly in stops(self.trial, lambda: self.training.progress if self.training.runs else 1.0):
             self._train_until(share)
             self._each(partial(Attempt.checkpoint, costly=costly))
-            if not self.training.runs:
-                return
         self._each(Attempt.finish)
 
     def _going(self) -> list[Attempt]:
@@ -80,5 +78,7 @@ class _Group:
         for attempt in going:
             attempt.cpu += (time.process_time() - begin) / len(going)
         if overdue:
-            reason = f"{self.timeout:g} s for {len(going)} trials passed after {self.training.steps} steps"
+            reason = (
+                f"{self.timeout:g} s for {len(self.attempts)} trials passed after {self.training.steps} steps"
+            )
             self._each(lambda attempt: attempt.end("timeout", reason))

@@ -102,9 +102,10 @@ class Together(Training):
             DivergedError: none of them goes on.
         """
         errors: dict[int, DivergedError] = {}
-        for step, name, loss in self._unseen:
-            for i in (~loss.isfinite()).nonzero().flatten().tolist():
-                errors.setdefault(i, self.diverged(step, name, loss[i]))
+        if self._unseen and not torch.stack([loss for *_, loss in self._unseen]).isfinite().all():
+            for step, name, loss in self._unseen:
+                for i in (~loss.isfinite()).nonzero().flatten().tolist():
+                    errors.setdefault(i, self.diverged(step, name, loss[i]))
         self._unseen.clear()
         super().settle()
         if not errors:

@@ -78,16 +78,24 @@ class RayRunner:
         """One record per job, in finish order."""
         place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
         waiting, flying = deque(grouped(jobs, self.together)), dict[Any, _Flight]()
+        ready = deque[Record]()
         try:
-            while waiting or flying:
-                while waiting and len(flying) < (1 if exclusive else self._slots):
+            while waiting or flying or ready:
+                # A free slot is filled before the driver stores a record, unless that would disturb a timing.
+                while (
+                    waiting and len(flying) < (1 if exclusive else self._slots) and not (exclusive and ready)
+                ):
                     group = waiting.popleft()
                     flying[self._task.remote(group, place, self._home)] = _flight(group)
+                if ready:
+                    yield ready.popleft()
+                    continue
                 finished, _ = self._ray.wait(list(flying), num_returns=1, timeout=POLL)
                 for ref in finished:
-                    yield from self._collect(ref, flying.pop(ref).jobs, place)
-                yield from self._overdue(flying, place)
+                    ready.extend(self._collect(ref, flying.pop(ref).jobs, place))
+                ready.extend(self._overdue(flying, place))
         except KeyboardInterrupt:
+            yield from ready
             for ref, flight in flying.items():
                 self._ray.cancel(ref, force=True)
                 yield from _lost(flight.jobs, place, "cancelled", "interrupted")
