@@ -119,7 +119,7 @@ class GaussianBase(nn.Module):
             curvature = curvature + f.weigh(
                 beside(self.precision, 0, curvature) * square, own=not along.total
             )
-        value = f.value + f.weigh(0.5 * (slope * gap).sum(-1))
+        value = torch.add(f.value, f.weigh((slope * gap).sum(-1)), alpha=0.5)
         return f._replace(value=value, gradient=f.gradient + f.weigh(slope, own=True), curvature=curvature)
 
 

@@ -24,6 +24,8 @@ from torch import Tensor
 from ebmark.activations import Activation
 from ebmark.layers import linear
 
+# Longer than most: the backward pass mirrors the forward pass line by line, and the two are read together.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tape:
@@ -75,6 +77,11 @@ def _times(t: Tensor, matrix: Tensor) -> Tensor:
     """The product t matrix ``(N, T, o)`` of ``t (N, T, k)``."""
     y = t.flatten(-3, -2) @ matrix
     return y.view(*y.shape[:-2], *t.shape[-3:-1], y.shape[-1])
+
+
+def _over_t(t: Tensor) -> Tensor:
+    """The sum over T ``(..., k)`` of ``t (..., T, k)``; torch is slow to sum what needs no sum."""
+    return t.squeeze(-2) if t.shape[-2] == 1 else t.sum(-2)
 
 
 def _top(h: Tensor, w: Tensor | None, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,7 +140,11 @@ def _tangents(v: Tensor, tape: Tape, weights: Sequence[Tensor], total: bool) -> 
             q_l.copy_(t[i]).square_()
         if i < m - 1:
             t.append(_times(first[i] * t[i], weights[i + 1].mT))
-    curvature = ((tape.g * tape.d[1]).unsqueeze(-2) * q).sum((0, -1))
+    bend = tape.g * tape.d[1]
+    if q.shape[-2] == 1:
+        curvature = (bend * q.squeeze(-2)).sum((0, -1)).unsqueeze(-1)
+    else:
+        curvature = (bend.unsqueeze(-2) * q).sum((0, -1))
     return curvature, replace(tape, t=t, q=q)
 
 
@@ -203,7 +214,7 @@ class _Backward:
         if of_curvature is None or tape.q is None or v is None:
             return None
         each = of_curvature.unsqueeze(-1)
-        q = (each * tape.q).sum(-2)
+        q = _over_t(each * tape.q)
         self.of_g, self.of_z = second * q, (tape.g * q).mul_(third[0])
         bends = ((tape.g * second).unsqueeze(-2) * (2 * each)).unbind()
         first_, second_, of_z = first.unsqueeze(-2).unbind(), second.unbind(), self.of_z.unbind()
@@ -212,7 +223,7 @@ class _Backward:
             back = bends[i] * tape.t[i]
             if above is not None:
                 back.addcmul_(first_[i], above)
-                of_z[i].addcmul_(second_[i], above.mul_(tape.t[i]).sum(-2))
+                of_z[i].addcmul_(second_[i], _over_t(above.mul_(tape.t[i])))
             below = first_[i - 1] * tape.t[i - 1] if i else v
             if back.shape[-3] != below.shape[-3]:  # v is the same at every point
                 back = back.sum(-3, keepdim=True)

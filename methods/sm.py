@@ -18,7 +18,7 @@ from ebmark.ops import score_and_trace
 
 @method("sm", year=2005)
 class ScoreMatching(Method):
-    """Exact score matching: d Hessian-vector products per point."""
+    """Exact score matching: the trace along every coordinate."""
 
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
         """J(θ) ``(...)``."""
