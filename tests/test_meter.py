@@ -123,3 +123,22 @@ def test_flops_of_a_gradient_with_respect_to_a_leaf():
     with FlopCounter() as counter:
         torch.autograd.grad(layer(x).sum(), x)
     assert counter.flops == 2 * (2 * 3 * 4 * 6)
+
+
+def test_what_was_done_for_several_is_handed_out_in_equal_parts(clock):
+    shared, each = Meter(), [Meter(), Meter()]
+    each[0].count(3, forward=1)
+    with shared.phase("loss"):
+        clock[0] += 4
+        shared.count(10, forward=1, graph=2)
+    shared.commit()
+    shared.transitions, shared.noise_samples = 6, 8
+    shared.hand_out(each)
+    assert [meter.passes for meter in each] == [
+        Passes(forward=8, backward=10),
+        Passes(forward=5, backward=10),
+    ]
+    assert [(meter.transitions, meter.noise_samples, meter.seconds["loss"]) for meter in each] == 2 * [
+        (3, 4, 2)
+    ]
+    assert (shared.passes.total, shared.transitions, shared.training_seconds) == (0, 0, 0)

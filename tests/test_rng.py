@@ -65,3 +65,9 @@ def test_a_subset_has_different_members_each_as_likely_as_any_other():
     assert abs(first - draws / 23) < 4.5 * math.sqrt(draws / 23)
     side_by_side = rng.stack(3)
     assert side_by_side.subset(9, 4).shape == (3, 4)
+
+
+def test_some_of_the_streams_go_on_where_they_stand():
+    rng, twin = Rng.of("only").stack(4), Rng.of("only").stack(4)
+    rng.normal((4, 3)), twin.normal((4, 3))
+    assert torch.equal(rng.only([0, 3]).normal((2, 5)), twin.normal((4, 5))[[0, 3]])
