@@ -156,7 +156,7 @@ def show(case: Case, seeds: int) -> bool:
         f"{name:36} {case.bar:24} {rms:9.2g} {e.abs().max().item():9.2g} {se:9.2g} {far:6} "
         f"{sum(one.trusted for one in found):3}/{seeds:<3} "
         f"{sum(one.gradients for one in found) / seeds:9.0f} {(time.process_time() - start) / seeds:7.2f} "
-        f"{kept:3}/{seeds:<3} {'pass' if passed else 'MISS'}",
+        f"{kept:3}/{seeds:<3} {('pass' if passed else 'MISS') if case.share else 'shown'}",
         flush=True,
     )
     return passed
