@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,8 +17,8 @@ from ebmark.report import (
     targets,
     tuning_tables,
 )
+from ebmark.report.beside import spread
 from ebmark.report.look import Look
-from ebmark.report.scaling_figure import spread
 from ebmark.report.tuning_section import tuning
 from tests import synthetic
 from tests.synthetic import Scales, chains_of
@@ -143,6 +145,26 @@ def test_without_tuning_there_is_one_view_and_no_section():
     assert [*scaling_sections.views(study)] == ["own"]
     assert tuning(study) is None
     assert study.tuned is None
+
+
+def test_a_cell_whose_rates_were_not_all_tried_keeps_its_own():
+    made = synthetic.scaling(methods=METHODS[3:5], datasets=("phi4",), dims=DIMS[:3])
+    trials = made.trials
+    one = (
+        (trials["lane"] == "tune")
+        & (trials["method"] == "sm")
+        & (trials["dim"] == 4)
+        & (trials["rate_factor"] == 9)
+    )
+    loaded = frames.load(replace(made, trials=trials[~one]), synthetic.SCALES_TARGET, "")
+    choices = loaded.choices.set_index(["label", "dim"])
+    assert choices.loc[("sm", 4), "note"] == "not all rates tried yet"
+    assert choices.loc[("sm", 4), "factor"] == 1
+    assert choices.loc[("ssm", 4), "factor"] == 3
+    rates = loaded.tuned.quality.groupby(["label", "dim"], observed=True)["rate_factor"].agg(set)
+    assert rates.to_dict() == {
+        (label, d): {1.0 if (label, d) == ("sm", 4) else 3.0} for label in ("sm", "ssm") for d in DIMS[:3]
+    }
 
 
 def test_the_parts_of_the_time_multiply_to_it(found):

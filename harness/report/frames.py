@@ -17,9 +17,10 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from ebmark.errors import StoreError
+from ebmark.report import rates
 from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
 from ebmark.store import read_samples
-from ebmark.tuning import candidates, choose, metric_name
+from ebmark.tuning import metric_name
 
 CELL = [
     "method_label",
@@ -45,8 +46,6 @@ NAMING = [
 ]
 TEXT = ["reason", "distrust", "network", "network_args", "optimiser", "method_args", "dataset_label", "code"]
 PRIMARY = ("", "smc")  # sources of what may be ranked: the energy, and the samples that all share one sampler
-TUNED = ["label", "dataset_label", "dim"]  # what a rate is chosen for
-BY = "log_density_mse"  # by what it is chosen where the study file is not at hand
 LOG = "log_"  # begins the name of a diagnostic
 
 
@@ -90,7 +89,7 @@ class Study:
         warnings: damaged parts of the tables.
         seeds: the smallest and the largest number of seeds planned for a cell of the quality lane.
         orphans: rows of the curve that belong to no stored attempt.
-        choices: where the study tunes, one row per method and cell: see ``_choices``.
+        choices: where the study tunes, one row per method and cell: see ``rates.choices``.
         tuned: the same study with the runs at the chosen rates in the place of those at the methods' own;
             None where it does not tune.
     """
@@ -133,10 +132,10 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     orphans = len(tables.curve) - len(tables.curve.merge(trials[["id", "attempt"]], on=["id", "attempt"]))
     results = trials[trials["lane"] != "tune"]
     study = _study(results[results["rate_factor"] == 1], tables, spec or {}, title, orphans)
-    choices = _choices(trials, tables.curve, spec or {})
+    choices = rates.choices(trials, tables.curve, spec or {})
     if choices.empty:
         return study
-    tuned = _study(_at_choice(results, choices), tables, spec or {}, title, orphans)
+    tuned = _study(rates.at_choice(results, choices), tables, spec or {}, title, orphans)
     return replace(study, choices=choices, tuned=tuned)
 
 
@@ -167,31 +166,6 @@ def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: st
         seeds=(int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0),
         orphans=orphans,
     )
-
-
-def _choices(trials: DataFrame, curve: DataFrame, spec: Mapping[str, Any]) -> DataFrame:
-    """One row per method and cell that was tuned: ``factor``, ``value``, ``note`` and what tuning cost there.
-
-    ``tried`` and ``failed`` count its trials; ``passes`` and ``seconds`` are those of their training, the
-    seconds by the clock of packed runs.
-    """
-    tried = candidates(trials, curve, metric_name(spec.get("tune", {}).get("by", BY)))
-    rows = []
-    for key, part in tried.groupby(TUNED, observed=True):
-        choice = choose(part)
-        failed = ~part["status"].isin(["ok", "skipped", "cancelled"])
-        found = {"factor": choice.factor, "value": choice.value, "known": choice.known, "note": choice.note}
-        work = {"passes": part["passes"].sum(), "seconds": part["wall"].sum()}
-        counts = {"tried": len(part), "failed": int(failed.sum())}
-        declined = bool((part["status"] == "skipped").all())
-        rows += [] if declined else [dict(zip(TUNED, key, strict=True)) | found | counts | work]
-    return DataFrame(rows)
-
-
-def _at_choice(results: DataFrame, choices: DataFrame) -> DataFrame:
-    """The cost lane, and of the quality lane the runs at the chosen rate, at the own one where none is."""
-    chosen = results[TUNED].merge(choices[[*TUNED, "factor"]], on=TUNED, how="left")["factor"].fillna(1.0)
-    return results[(results["lane"] == "cost") | (results["rate_factor"] == chosen.to_numpy())]
 
 
 def _metrics(spec: Mapping[str, Any]) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from pandas import DataFrame
 
 from ebmark.report import words
+from ebmark.report.beside import LINE, TYPE, Name, beside
 from ebmark.report.cost_figures import by_label
 from ebmark.report.grid import records
 from ebmark.report.look import Look, cross, log_axis, log_dims
@@ -19,20 +19,7 @@ from ebmark.report.scaling import BEST, CD, best_cd, leader
 from ebmark.report.targets import GOAL
 
 AXIS = {"seconds": "time to the target", "passes": "passes to the target (F)"}
-TYPE = 7.5  # points, of the names beside the lines
-LINE = 0.13  # inches from one name to the next
 LEFT, TOP, BOTTOM = 0.75, 0.5, 0.75  # inches around a panel
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Name:
-    """A line's name: where the line ends, in data, and how it is written."""
-
-    x: float
-    y: float
-    text: str
-    colour: str
-    bold: bool = False
 
 
 def draw(
@@ -116,7 +103,7 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
             cross(ax, d * look.dodge(label), look, label)
         text = f"{label}  {powers.get(label, '')}".rstrip()
         named.append(
-            _Name(x=shown["dim"].iloc[-1], y=shown["cost"].iloc[-1], text=text, colour=look.colour(label))
+            Name(x=shown["dim"].iloc[-1], y=shown["cost"].iloc[-1], text=text, colour=look.colour(label))
         )
     if len(best):
         named += _best(ax, best, powers.get(BEST, ""), look)
@@ -126,10 +113,10 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
     _shade(ax, part, look)
     if never:
         ax.set_xlabel(f"dimension d\nnot reached: {_wrapped(never)}")
-    _beside(ax, named, height)
+    beside(ax, named, height)
 
 
-def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[_Name]:
+def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[Name]:
     """The line of CD's best setting, thick, with the k of each d; its name."""
     first = best["setting"].iloc[0]
     colour = look.colour(first)
@@ -150,7 +137,7 @@ def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[_Name]:
         return []
     text = f"{BEST} of {best['settings'].max()}  {power}".rstrip()
     end = shown.iloc[-1]
-    return [_Name(x=end["dim"], y=end["cost"], text=text, colour=colour, bold=True)]
+    return [Name(x=end["dim"], y=end["cost"], text=text, colour=colour, bold=True)]
 
 
 def _shade(ax: Axes, part: DataFrame, look: Look) -> None:
@@ -166,49 +153,6 @@ def _shade(ax: Axes, part: DataFrame, look: Look) -> None:
     for i, row in enumerate(records(cells)):
         if row["cost_cd"] < row["cost"]:
             ax.axvspan(edges[i], edges[i + 1], color=colour, alpha=0.09, linewidth=0, zorder=0)
-
-
-def _beside(ax: Axes, named: list[_Name], height: float) -> None:
-    """Names at the right, each at the height of its line's end, moved apart where they would overlap."""
-    if not named:
-        return
-    lo, hi = (math.log(y) for y in ax.get_ylim())
-    named = sorted(named, key=lambda name: name.y)
-    want = np.array([(math.log(name.y) - lo) / (hi - lo) for name in named])
-    at = spread(want, LINE / height)
-    for name, y in zip(named, at, strict=True):
-        ax.annotate(
-            name.text,
-            (name.x, name.y),
-            xytext=(1.03, y),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=TYPE,
-            color=name.colour,
-            fontweight="bold" if name.bold else "normal",
-            arrowprops={
-                "arrowstyle": "-",
-                "relpos": (0, 0.5),
-                "color": name.colour,
-                "linewidth": 0.4,
-                "alpha": 0.5,
-            },
-            annotation_clip=False,
-        )
-
-
-def spread(want: np.ndarray, gap: float) -> np.ndarray:
-    """Positions ``(n,)`` in order, ``gap`` apart or more, near ``want (n,)``, in [0, 1] if there is room."""
-    blocks: list[list[float]] = []  # [sum of wanted starts, count] of names that touch
-    for i, y in enumerate(want):
-        blocks.append([y - i * gap, 1.0])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, count = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += count
-    starts = np.concatenate([[total / count] * int(count) for total, count in blocks])
-    steps = gap * np.arange(len(want))
-    return np.asarray(np.maximum(np.minimum(starts + steps, 1 - steps[::-1]), steps))
 
 
 def _wrapped(labels: list[str]) -> str:

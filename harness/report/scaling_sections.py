@@ -84,7 +84,7 @@ def section(found: dict[str, View], look: Look) -> Section:
     return Section(
         anchor="scaling",
         title=TITLE,
-        text=[],
+        text=["A cell is a target on a data set at one dimension."],
         pictures=pictures,
         grids=grids,
     )

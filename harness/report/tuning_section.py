@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ebmark.report import scaling, targets, tuning_tables, words
-from ebmark.report.frames import BY, Study
+from ebmark.report.frames import Study
+from ebmark.report.rates import BY
 from ebmark.report.section import Section
 from ebmark.tuning import metric_name
 
