@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ebmark.trust import REASONS
+
 BAR = 0.05
 STUDY = """
 name = "lane"
@@ -40,6 +42,7 @@ k = 10
 
 [[datasets]]
 name = "gaussian"
+dim = 8
 
 [cost]
 repeats = 10
@@ -87,8 +90,9 @@ def main() -> int:
         missed += not held
         of, verdict = f"{trusted.sum()} of {len(rows)}", "pass" if held else "MISS"
         print(f"{label:12} {mean:16.3f} {variation:9.1%} {of:>8} {verdict}")
-    for reason in sorted({reason for text in trials["distrust"] for reason in text.split("; ") if reason}):
-        print(f"  {reason}")
+    for phrase in REASONS:
+        if count := trials["distrust"].str.contains(phrase, regex=False).sum():
+            print(f"  {phrase}: {count} of {len(trials)}")
     return int(missed > 0)
 
 
