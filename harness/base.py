@@ -23,6 +23,7 @@ WIDEN = 1.2  # factor on the covariances, so that the base's tails cover the mod
 ROWS = 2000  # data points that the base is fitted to (or 20 d, if that is more)
 ADDED = 0.2  # total weight of added modes
 RIDGE = 1e-4  # on the covariances of standardised data
+STARTS = 4  # of k-means, which from one start often merges two light modes
 
 
 class NotFinite(ArithmeticError):
@@ -192,7 +193,7 @@ def _clusters(x: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         with warnings.catch_warnings():
             # Fewer distinct points than clusters: one is empty, and its likelihood NaN.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            labels = KMeans(k, n_init=1, random_state=seed).fit_predict(x.numpy())
+            labels = KMeans(k, n_init=STARTS, random_state=seed).fit_predict(x.numpy())
         member = torch.nn.functional.one_hot(torch.as_tensor(labels).long(), k).to(x)
         weights = member.mean(0)
         means = member.mT @ x / (weights[:, None] * len(x))
