@@ -109,16 +109,24 @@ def plan(
     steps: Steps = None,
     timeout: Timeout = None,
     quick: Quick = False,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Train each cell for a moment, so that costs are measured.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the cells of a study, what is done, and what the rest will cost. Trains nothing."""
+    """Show the cells of a study, what is done, and what the rest will cost. Trains nothing but a --pilot."""
     from ebmark.commands import plan as command
     from ebmark.study import load
 
     study = load(
         spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
     )
-    command.show(Console(as_json=as_json), study, output or RESULTS / study.name)
+    console, folder = Console(as_json=as_json), output or RESULTS / study.name
+    if not pilot:
+        command.show(console, study, folder)
+        return
+    console.protect()
+    command.piloted(console, study, folder)
 
 
 @app.command()

@@ -157,12 +157,17 @@ def _built_in(path: str) -> ModuleType | None:
     file = Path(path).resolve()
     for kind in KINDS:
         package = importlib.import_module(f"ebmark.{kind}s")
-        if file.parent in (Path(folder).resolve() for folder in package.__path__):
+        if file.parent in _resolved(tuple(package.__path__)):
             try:
                 return importlib.import_module(f"{package.__name__}.{file.stem}")
             except (Exception, SystemExit) as error:  # a plug-in's module may raise anything
                 raise PluginError(f"{path}: {one_line(error)}") from error
     return None
+
+
+@cache
+def _resolved(folders: tuple[str, ...]) -> frozenset[Path]:
+    return frozenset(Path(folder).resolve() for folder in folders)
 
 
 def _collision(kind: str, name: str, *origins: str) -> PluginError:

@@ -81,8 +81,11 @@ def one_line_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: cannot be written: {reason}{_HINTS.get(error.errno or 0, '')}") from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all, and durably: temporary name, fsync, rename, fsync of the folder."""
+def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
+    """Writes a file whole or not at all, and durably: temporary name, fsync, rename, fsync of the folder.
+
+    Without ``sync`` the caller owes the last, once for all files of a folder.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     with one_line_errors(path):
         try:
@@ -95,7 +98,8 @@ def write_atomic(path: Path, content: bytes) -> None:
             with suppress(OSError):  # the first error is the one to tell
                 temporary.unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if sync:
+            sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -107,11 +111,11 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(path: Path, data: pa.Table) -> None:
+def write_table(path: Path, data: pa.Table, *, sync: bool = True) -> None:
     """Writes one Parquet file atomically, zstd, with page checksums so that a flipped bit is noticed."""
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd", write_page_checksum=True)
-    write_atomic(path, sink.getvalue())
+    write_atomic(path, sink.getvalue(), sync=sync)
 
 
 def read_table(path: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -108,9 +108,9 @@ class Costs:
         self._predictions: dict[tuple[Any, ...], Prediction] = {}
 
     @classmethod
-    def beside(cls, folder: Path) -> Costs:
-        """From the folder's own tables and those beside it, else from the shipped one."""
-        found = sources(folder)
+    def beside(cls, folder: Path, pilot: Measured | None = None) -> Costs:
+        """From a pilot run, the folder's own tables and those beside it; without any from the shipped one."""
+        found = [*([pilot] if pilot is not None and len(pilot.steps) else []), *sources(folder)]
         return cls(found) if found else cls([shipped()], calibrated=False)
 
     def predict(self, trial: Trial) -> Prediction:

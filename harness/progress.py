@@ -26,6 +26,9 @@ class Progress:
         self.total, self.before, self.slots, self.out = len(left), done, slots, out
         self.counts: Counter[str] = Counter()
         self.left = dict(left)
+        self._sum = sum(
+            left.values()
+        )  # of what is left: adding it up at each record is too slow for a million
         self._spent = self._expected = 0.0
         self._live: Any = None
 
@@ -58,12 +61,13 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """What the rest is expected to take, at the pace of what has finished."""
-        return paced(sum(self.left.values()), self._spent, self._expected)
+        return paced(max(self._sum, 0.0), self._spent, self._expected)
 
     def extend(self, more: Mapping[str, float]) -> None:
         """More trials follow from the results so far, with what each should add to the wall-clock."""
         self.total += len(more)
         self.left |= more
+        self._sum += sum(more.values())
         if more and self._live is None:
             print(f"{len(more)} more trials at the chosen rates", file=self.out, flush=True)
 
@@ -71,7 +75,9 @@ class Progress:
         """One more trial has finished."""
         row = record.trial
         self.counts[row["status"]] += 1
-        self._expected += self.left.pop(row["id"], 0.0)
+        expected = self.left.pop(row["id"], 0.0)
+        self._sum -= expected
+        self._expected += expected
         side_by_side = 1 if row["lane"] == "cost" else self.slots
         self._spent += (row["finished"] - row["started"]).total_seconds() / side_by_side
         line = self._line(row)

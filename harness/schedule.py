@@ -11,6 +11,7 @@ from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
 from ebmark.store import Store
+from ebmark.writer import Writer
 
 
 def longest_first(jobs: Sequence[Job], seconds: Mapping[str, float]) -> list[Job]:
@@ -41,11 +42,13 @@ def run_lanes(
 
     def run(lane: list[Job], *, exclusive: bool) -> None:
         for record in _stoppable(runner.run(lane, exclusive=exclusive)):
-            store.append([record])
-            progress.add(record)
+            writer.put(record)
+            if exclusive or runner.slots == 1:
+                writer.flush()  # nothing is written beside a trial whose time counts
+        writer.flush()
 
     try:
-        with progress:
+        with progress, Writer(store, progress.add) as writer:
             run(longest_first(packed, progress.left), exclusive=False)
             more, seconds = follow_up()
             progress.extend(seconds)
@@ -59,7 +62,7 @@ def run_lanes(
 
 
 def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is being stored.
+    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is handed over.
 
     The runner then yields a ``cancelled`` record for each trial in flight before it raises
     ``KeyboardInterrupt``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -65,10 +66,15 @@ def short(value: Any) -> str:
     return str(value)
 
 
+@cache
+def _type_hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls)  # once: a worker makes the same few plug-ins for every trial
+
+
 def _hints(where: str, cls: type[Plugin], names: Iterable[str]) -> dict[str, tuple[Any, ...]]:
     """The alternatives that the type of each setting allows."""
     try:
-        hints = get_type_hints(cls)
+        hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
     except (NameError, TypeError, SyntaxError, AttributeError) as error:
         raise PluginError(f"{where}: a type cannot be read: {error}") from error
     found = {}

@@ -8,7 +8,7 @@ part of ``trials`` belongs to an append that was cut short; the next writer remo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -87,6 +87,7 @@ class Store:
         try:
             for id, record in newest.items():
                 self._write_files(id, record)
+            self._sync_files(newest.values())
             for table, data in parts.items():
                 write_table(part_path(self.folder / table, self._number), data)
         except BaseException:
@@ -126,9 +127,16 @@ class Store:
     def _write_files(self, id: str, record: Record) -> None:
         if record.samples:
             samples = to_arrow("samples", [{**row, "id": id} for row in record.samples])
-            write_table(self.folder / "samples" / f"{id}.parquet", samples)
+            write_table(self.folder / "samples" / f"{id}.parquet", samples, sync=False)
         if record.model is not None:
-            write_atomic(self.folder / "models" / f"{id}.safetensors", record.model)
+            write_atomic(self.folder / "models" / f"{id}.safetensors", record.model, sync=False)
+
+    def _sync_files(self, records: Collection[Record]) -> None:
+        with one_line_errors(self.folder):
+            if any(record.samples for record in records):
+                sync_folder(self.folder / "samples")
+            if any(record.model is not None for record in records):
+                sync_folder(self.folder / "models")
 
     def _remove_outdated(self, newest: Mapping[str, Record]) -> None:
         """Files of an earlier attempt must not pass for files of the newest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,8 +15,17 @@ OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "s
 MAX_GRADIENTS = 1_500_000  # of the energy, on log Z and samples at one checkpoint
 
 
+class _Part:
+    """A part of a trial that many trials share: its text for their ids is made once."""
+
+    @cached_property
+    def text(self) -> str:
+        """Canonical JSON of the fields."""
+        return canonical(asdict(self))  # type: ignore[call-overload]  # the parts are dataclasses
+
+
 @dataclass(frozen=True, kw_only=True)
-class Ref:
+class Ref(_Part):
     """A plug-in by name with all its settings: what travels instead of the object.
 
     Attributes:
@@ -29,6 +38,11 @@ class Ref:
     name: str
     args: str = "{}"
 
+    @cached_property
+    def wherever(self) -> Ref:
+        """The same plug-in without the place of its files."""
+        return self if self.content == self.args else replace(self, args=self.content)
+
     @property
     def content(self) -> str:
         """``args`` as ids and seeds see them: rows named by their hash are the same wherever they lie."""
@@ -39,7 +53,7 @@ class Ref:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class Budget(_Part):
     """When training ends: at the first limit; ``passes`` is in F, summed over the points of all batches."""
 
     steps: int | None = None
@@ -57,7 +71,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimiser:
+class Optimiser(_Part):
     """The optimiser of every player; ``lr`` is the energy's, None takes the method's own rate.
 
     Only adam has the decays ``beta1`` and ``beta2``.
@@ -116,11 +130,19 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits."""
-        inside = {name: value for name, value in asdict(self).items() if name not in OUTSIDE_ID}
-        inside["dataset"]["args"] = self.dataset.content
-        return hashlib.sha256(canonical(inside).encode()).hexdigest()[:16]
+        # The text of canonical(asdict(self)), of which that would take most of a large plan's time.
+        parts = {name: getattr(self, name) for name in _INSIDE_ID}
+        parts["dataset"] = self.dataset.wherever
+        texts = (f'"{n}":{v.text if isinstance(v, _Part) else canonical(v)}' for n, v in parts.items())
+        return hashlib.sha256(f"{{{','.join(texts)}}}".encode()).hexdigest()[:16]
+
+
+_INSIDE_ID = sorted(f.name for f in fields(Trial) if f.name not in OUTSIDE_ID)
 
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _JSON.encode(value)
+
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -30,7 +30,8 @@ LAYERS: Mapping[int, str] = {
     "ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
-    "ebmark.predict ebmark.step_model ebmark.schedule ebmark.progress ebmark.measured_page ebmark.__main__",
+    "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
+    "ebmark.measured_page ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

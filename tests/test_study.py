@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict
 
 import pytest
 
@@ -16,6 +17,7 @@ from ebmark.errors import SpecError
 from ebmark.selector import grid, parse
 from ebmark.spec import seconds
 from ebmark.study import load, shipped
+from ebmark.trial import OUTSIDE_ID
 
 SPEC = """\
 name = "mine"
@@ -390,3 +392,12 @@ budget = { passes = 1e4 }
     path.write_text(text.replace("budget = { steps", "budget = { stepz"))
     with pytest.raises(SpecError, match=r"own.toml.*methods\[1\].budget.stepz: unknown key.*steps"):
         load(path)
+
+
+def test_an_id_is_the_hash_of_the_canonical_fields(spec):
+    """The parts of the text are made once and shared; the whole is what earlier results were named by."""
+    for trial in load(spec()).trials():
+        inside = {name: value for name, value in asdict(trial).items() if name not in OUTSIDE_ID}
+        inside["dataset"]["args"] = trial.dataset.content
+        text = json.dumps(inside, sort_keys=True, separators=(",", ":"))
+        assert trial.id == hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ebmark import registry
 from ebmark.console import Console
+from ebmark.costs import Measured
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
 from ebmark.predict import Costs, Prediction, bases, wall_shares
 from ebmark.progress import duration
@@ -32,13 +33,20 @@ COLUMNS = [
 ]
 
 
-def show(console: Console, study: Study, folder: Path) -> None:
-    """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest."""
+def show(console: Console, study: Study, folder: Path, measured: Measured | None = None) -> None:
+    """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest.
+
+    Args:
+        console: takes the table.
+        study: to be run.
+        folder: of its results.
+        measured: in a pilot run.
+    """
     trials = study.trials() + tuned(study, folder)
     stored = done(folder)
     statuses = dict(zip(stored["id"], stored["status"], strict=True))
     left = {job.trial.id for job in missing(trials, stored, lane=planned_lane(folder, trials, stored))}
-    costs = Costs.beside(folder)
+    costs = Costs.beside(folder, measured)
     predictions = {trial.id: costs.predict(trial) for trial in trials}
     rows = _cells(trials, statuses, left, predictions)
     console.table(rows, COLUMNS)
@@ -76,6 +84,14 @@ def show(console: Console, study: Study, folder: Path) -> None:
             "costs": costs.source,
         }
     )
+
+
+def piloted(console: Console, study: Study, folder: Path) -> None:
+    """The same after a pilot run on this machine."""
+    from ebmark.pilot import pilot
+    from ebmark.runners.ray import RayRunner
+
+    show(console, study, folder, pilot(study, lambda: RayRunner(gpus=study.gpus), console.say))
 
 
 def _cells(

@@ -1,18 +1,21 @@
 """Trials as Ray tasks: a bounded window, records in finish order, a hard deadline for each.
 
+The window holds more tasks than run, so that a slot never waits for the driver.
+
 By default Ray is started for this run alone, on loopback, and ended with it. The driver decides about retries
 and deadlines; a task returns its record and never raises. Nothing large goes through the object store.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ebmark.env import describe
@@ -23,6 +26,9 @@ from ebmark.runners.private import start
 
 GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
 POLL = 0.5
+AHEAD = (
+    4  # tasks per slot that wait for their turn with Ray: short ones end faster than they can be sent singly
+)
 # One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to
 # 19-fold.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
@@ -35,12 +41,12 @@ class _Flight:
     Attributes:
         jobs: one, or several that may train in one program.
         limit: seconds that they have together.
-        deadline: on the monotonic clock; infinite for none.
+        deadline: on the monotonic clock; infinite for none, and before the task's turn has come.
     """
 
     jobs: tuple[Job, ...]
     limit: float
-    deadline: float
+    deadline: float = math.inf
 
 
 class RayRunner:
@@ -48,7 +54,7 @@ class RayRunner:
 
     Args:
         address: a cluster to join (``auto`` or ``HOST:PORT``); None starts a Ray for this run alone.
-        jobs: trials side by side; by default one per CPU.
+        jobs: trials side by side, at most and by default one per CPU.
         gpus: GPUs per task, used where the cluster has any.
         together: trials that differ in their seed to train in one task's program, at most.
     """
@@ -64,7 +70,9 @@ class RayRunner:
         resources = self._ray.cluster_resources()
         self._gpus = gpus if gpus and resources.get("GPU", 0) >= gpus else 0
         by_gpu = resources.get("GPU", 0) / self._gpus if self._gpus else float("inf")
-        self._slots = max(1, min(jobs or int(resources.get("CPU", 1)), int(min(by_gpu, 1e9))))
+        room = max(1, int(min(resources.get("CPU", 1), by_gpu)))
+        self._slots = min(jobs or room, room)
+        self._ahead = AHEAD * room if self._slots == room else 0  # else Ray would run them at once
         self._env = describe()
         options = {"num_cpus": 1, "num_gpus": self._gpus, "max_retries": 0, "retry_exceptions": False}
         self._task: Any = self._ray.remote(**options)(_run)
@@ -77,29 +85,35 @@ class RayRunner:
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
         """One record per job, in finish order."""
         place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
+        running, window = (1, 1) if exclusive else (self._slots, self._slots + self._ahead)
         waiting, flying = deque(grouped(jobs, self.together)), dict[Any, _Flight]()
         ready = deque[Record]()
         try:
             while waiting or flying or ready:
-                # A free slot is filled before the driver stores a record, unless that would disturb a timing.
-                while (
-                    waiting and len(flying) < (1 if exclusive else self._slots) and not (exclusive and ready)
-                ):
+                # Slots are kept busy while the driver stores a record, unless that would disturb a timing.
+                while waiting and len(flying) < window and not (exclusive and ready):
                     group = waiting.popleft()
                     flying[self._task.remote(group, place, self._home)] = _flight(group)
+                _start_clocks(flying, running)
                 if ready:
                     yield ready.popleft()
                     continue
-                finished, _ = self._ray.wait(list(flying), num_returns=1, timeout=POLL)
-                for ref in finished:
+                for ref in self._finished(list(flying)):
                     ready.extend(self._collect(ref, flying.pop(ref).jobs, place))
                 ready.extend(self._overdue(flying, place))
         except KeyboardInterrupt:
             yield from ready
-            for ref, flight in flying.items():
+            for i, (ref, flight) in enumerate(flying.items()):
                 self._ray.cancel(ref, force=True)
-                yield from _lost(flight.jobs, place, "cancelled", "interrupted")
+                if i < running:
+                    yield from _lost(flight.jobs, place, "cancelled", "interrupted")
             raise
+
+    def _finished(self, refs: list[Any]) -> list[Any]:
+        """All that have finished, as soon as one has; none after a while."""
+        first, _ = self._ray.wait(refs, num_returns=1, timeout=POLL)
+        found: list[Any] = self._ray.wait(refs, num_returns=len(refs), timeout=0)[0] if first else []
+        return found
 
     def _collect(self, ref: Any, jobs: Sequence[Job], place: Place) -> Sequence[Record]:
         try:
@@ -127,9 +141,17 @@ class RayRunner:
 
 
 def _flight(jobs: tuple[Job, ...]) -> _Flight:
-    """Jobs that start now; their deadline is the sum of their own."""
+    """Jobs whose turn will come; their limit is the sum of their own."""
     limit = sum(math.inf if job.trial.timeout is None else job.trial.timeout for job in jobs)
-    return _Flight(jobs=jobs, limit=limit, deadline=time.monotonic() + limit + GRACE)
+    return _Flight(jobs=jobs, limit=limit)
+
+
+def _start_clocks(flying: dict[Any, _Flight], running: int) -> None:
+    """Ray starts tasks in the order in which it got them: the oldest are the ones that run."""
+    now = time.monotonic()
+    for ref, flight in itertools.islice(flying.items(), running):
+        if flight.deadline == math.inf:
+            flying[ref] = replace(flight, deadline=now + flight.limit + GRACE)
 
 
 def _lost(jobs: Sequence[Job], place: Place, status: str, reason: str) -> list[Record]:
