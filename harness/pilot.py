@@ -44,6 +44,8 @@ def pilot(study: Study, make_runner: Callable[[], Runner], say: Callable[[str], 
         trials = moments(study, runner.slots)
         seconds = sum(trial.budget.seconds or 0 for trial in trials) / runner.slots
         say(f"pilot: {len(trials)} cells for {seconds:.0f} s, and an evaluation of each data set and network")
+        for _ in runner.run([Job(trial=trial) for trial in trials[: runner.slots]], exclusive=False):
+            pass  # a worker's first trial also pays for its start
         records = [*runner.run([Job(trial=trial) for trial in trials], exclusive=False)]
     finally:
         runner.close()

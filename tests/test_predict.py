@@ -11,11 +11,14 @@ import pytest
 
 from ebmark import registry
 from ebmark.costs import aggregated, measured, shipped, sources, write_shipped
+from ebmark.pilot import moments, pilot
 from ebmark.predict import Costs, wall_shares
 from ebmark.runners import Job
+from ebmark.runners.serial import SerialRunner
 from ebmark.schedule import longest_first
 from ebmark.step_model import fitted
 from ebmark.store import Store
+from ebmark.study import load
 from ebmark.trial import Budget, Trial
 
 OVERHEAD = 1e-3  # seconds of a step
@@ -234,3 +237,30 @@ def test_a_budget_in_seconds_has_no_steps(known):
     assert math.isnan(known.predict(timed).steps)
     evaluation = sum(3 * early + last for early, last in METRICS.values())
     assert known.predict(timed).seconds == pytest.approx(2 + SETUP + evaluation, rel=1e-3)
+
+
+def test_a_pilot_measures_every_cell_of_a_study_and_stores_nothing(tmp_path):
+    said = []
+    study = load("smoke")
+    found = pilot(study, SerialRunner, said.append)
+    assert set(found.steps["method"]) == {"cd", "dsm"}
+    assert set(found.evaluation["metric"]) == {"fisher"}  # of one method: the other's is the same
+    assert len(found.evaluation["method"].unique()) == 1
+    assert said[0].startswith("pilot: 2 cells for 1 s")
+    known = Costs([found])
+    for one in study.trials():
+        predicted = known.predict(one)
+        steps = found.steps.set_index("method").loc[one.method.name, "step"] * 200
+        assert predicted.basis == "measured"
+        assert predicted.seconds == pytest.approx(steps, abs=60)
+        assert predicted.seconds > steps
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_cells_of_a_pilot_share_a_minute():
+    cells = moments(load("methods"), 2)
+    assert len({(one.method, one.dataset, one.network) for one in cells}) == len(cells)
+    assert sum(one.budget.seconds for one in cells) <= 2 * 60
+    with_metrics = [one for one in cells if one.metrics]
+    places = {(one.dataset, one.network) for one in cells}
+    assert len(with_metrics) == len(places)
