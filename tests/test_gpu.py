@@ -1,4 +1,4 @@
-"""What needs a CUDA device: trials end to end, a clock that is the device's, its memory, one trial a device."""
+"""What needs a CUDA device: trials end to end, a clock that is the device's, its memory, one trial each."""
 
 from __future__ import annotations
 
