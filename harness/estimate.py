@@ -12,6 +12,7 @@ the moves, if their whole schedule is paid for. Each is unbiased, so that the me
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -148,31 +149,42 @@ def _judged(
     modes: Modes | None,
     budget: Budget,
 ) -> tuple[Estimate, bool]:
-    """The estimate with its doubts, and whether more particles or moves may settle them."""
+    """The estimate with its doubts, and whether more runs or moves may settle them."""
     value, se = log_mean(runs.log_z)
-    reasons, spread = [], runs.log_z.std().item()
-    if not schedule.complete:
-        left = len(schedule.betas)
-        reasons.append(f"the cap of {budget.cap:.0f} gradients leaves only {left} temperatures")
-    if spread > MOST_SD:
-        reasons.append(f"log Z varies between runs by sd = {spread:.3g}, more than {MOST_SD:g}")
-    if (least := runs.acceptance.min().item()) < LEAST_ACCEPTANCE:
-        reasons.append(f"the smallest acceptance is {least:.2g}, less than {LEAST_ACCEPTANCE:g}")
-    if modes is not None and modes.missed.any() and (share := _share(runs, modes[modes.missed])) > OUTSIDE:
-        reasons.append(f"the probe found mass outside the base, a share {share:.2g} of the model's")
+    error = max(se, abs(back.gap(value)) / 2) if back else se
     above, below = back.doubts(value, se) if back else ([], [])
+    spread = runs.log_z.std().item()
+    reasons = [*_forward_doubts(schedule, runs, modes, budget), *above, *below]
+    if error > MOST_SD >= spread:
+        # Runs backwards that scatter as much say nothing of the others.
+        reasons.append(f"the standard error is {error:.2g}, more than {MOST_SD:g}")
     found = Estimate(
         path=path,
         schedule=schedule,
         runs=runs,
         value=value,
-        se=max(se, abs(back.gap(value)) / 2) if back else se,
+        se=error,
         reverse=back.values if back else (),
-        reasons=(*reasons, *above, *below),
+        reasons=tuple(reasons),
     )
     # A run backwards that lies below started from something else than the model: work does not close that.
     short = (max(back.values) - value) / 2 if back else 0.0
     return found, spread > MOST_SD or bool(above) or max(se, short) > ENOUGH_SE
+
+
+def _forward_doubts(
+    schedule: smc.Schedule, runs: smc.Runs, modes: Modes | None, budget: Budget
+) -> Iterator[str]:
+    """What speaks against the forward runs."""
+    if not schedule.complete:
+        left = len(schedule.betas)
+        yield f"the cap of {budget.cap:.0f} gradients leaves only {left} temperatures"
+    if (spread := runs.log_z.std().item()) > MOST_SD:
+        yield f"log Z varies between runs by sd = {spread:.3g}, more than {MOST_SD:g}"
+    if (least := runs.acceptance.min().item()) < LEAST_ACCEPTANCE:
+        yield f"the smallest acceptance is {least:.2g}, less than {LEAST_ACCEPTANCE:g}"
+    if modes is not None and modes.missed.any() and (share := _share(runs, modes[modes.missed])) > OUTSIDE:
+        yield f"the probe found mass outside the base, a share {share:.2g} of the model's"
 
 
 def _share(runs: smc.Runs, modes: Modes) -> float:
