@@ -233,3 +233,15 @@ def test_wrong_weights_of_known_modes_are_called_inverted() -> None:
     assert any(reason.startswith("inverted: the reverse run from the data") for reason in found.reasons)
     below = -(other.weights.square() / model.weights).sum().log().item()
     assert found.reverse[1] - model.log_z == pytest.approx(below, abs=0.5)
+
+
+def test_an_error_bar_above_a_nat_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run of eight is 6 nats off: the gap of log((7 + e^6)/8) = 3.9 is in the error, and too large."""
+    target = Gaussian(8)
+    data = target.sample(2000, stream("scatter"))
+    scattered = torch.full((2, 8), -target.log_z, dtype=torch.float64)
+    scattered[:, 0] += 6
+    monkeypatch.setattr("ebmark.estimate.reverse", lambda *_: scattered)
+    found = smc(Energy(target), data, stream("scatter"), max_gradients=100_000, samples=1)
+    assert found.se == pytest.approx(0.5 * math.log((7 + math.exp(6)) / 8), abs=0.05)
+    assert [reason.partition(" is ")[0] for reason in found.reasons] == ["the standard error"]
