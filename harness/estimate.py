@@ -1,7 +1,7 @@
 """From a base to log Z within a budget: pilot, probe, runs, runs backwards, and again while they disagree.
 
 The work is counted in gradients on one point and never exceeds the cap. With T temperatures in d dimensions
-the first attempt takes at most
+the first round takes at most
 
     256 g T  pilot, 1024 g T  runs, 512 g T + 23,232  backwards, 14,904 + 16 d  probe, 2,048  stiffness
 
@@ -38,7 +38,7 @@ OUTSIDE = 0.03  # share of the mass in modes that the base alone missed: as much
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """log Z in nats, from the last attempt.
+    """log Z in nats, from all rounds of runs.
 
     Attributes:
         path: from the base that the runs used.
@@ -100,8 +100,7 @@ def estimate(path: Path, data: Tensor, starts: Tensor | None, budget: Budget, rn
     every: list[smc.Runs] = []
     back: list[Tensor] = []
     for moves in ROUNDS:
-        aside = reverse_gradients(0) if every else 0  # kept once for the first round
-        if every and budget.left(aside) < budget.per_temperature(moves) * len(schedule.betas):
+        if every and budget.left() < budget.per_temperature(moves) * len(schedule.betas):
             break
         every.append(smc.run(path, schedule, rng, moves=moves))
         runs = smc.Runs.joined(every)
