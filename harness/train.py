@@ -172,7 +172,7 @@ class Training:
             DivergedError: a loss is not finite.
         """
         unseen, self._unseen = self._unseen, []
-        if unseen and not torch.stack([loss for *_, loss in unseen]).isfinite().all():
+        if not _all_finite([loss for *_, loss in unseen]):
             raise self.diverged(*next(seen for seen in unseen if not seen[-1].isfinite().all()))
         for kind, begin, end in self._laps:
             self.step_times[kind].append(self.meter.clock.seconds(begin, end))
@@ -285,6 +285,12 @@ class Training:
 def own_rate(method: Method) -> float:
     """The rate of the energy's optimiser where the study gives none."""
     return float(method.players.get("energy", {}).get("lr", LR))
+
+
+def _all_finite(losses: list[Tensor]) -> bool:
+    if len(losses) == 1 and not losses[0].dim():  # most steps: one number instead of three small tensors
+        return math.isfinite(losses[0].item())
+    return not losses or bool(torch.stack(losses).isfinite().all())
 
 
 def _players(method: Method, module: nn.Module, state: State, settings: Optimiser) -> dict[str, Player]:
