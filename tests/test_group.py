@@ -107,6 +107,7 @@ def test_what_cannot_train_together_trains_one_by_one(double, method, more):
 
 def test_networks_without_stacked_parameters_are_mapped():
     assert way(trials("nce")[0]) == "stacked"
+    assert way(trials("fd_ssm", network=("chain", {}))[0]) == "stacked"  # its last bias sees rounding alone
     image = replace(trials("nce")[0], dataset=registry.ref("dataset", "gaussian", dim=9))
     assert way(replace(image, network=registry.ref("network", "conv", channels=4, depth=1))) == "mapped"
     assert way(trials(f"{BAD}:mixes")[0]) == ""
