@@ -12,7 +12,7 @@ lies near it.
 
 Nor does it see what all runs miss for another reason: where the energy is far stiffer than elsewhere, as in
 the neck of a funnel, every move is refused. The data tell: ``stiffness`` refuses such an estimate. Tails much
-heavier than the base's are not flagged: at d = 50 Student's t of 3 degrees came out 0.05 to 0.26 nats too low.
+heavier than the base's are not flagged: at d = 50 Student's t of 3 degrees came out 0.05 to 0.26 nats low.
 
 A model close to the base takes 60,000 to 125,000 gradients at d = 2 to 50, half of that for the checks. More
 is spent while the error is above 0.1 nats, up to the cap of 1,500,000, which pays for about 70 temperatures.
