@@ -14,6 +14,7 @@ import torch
 
 from ebmark import registry
 from ebmark.commands import plan as plan_command
+from ebmark.commands import report as report_command
 from ebmark.console import Console
 from ebmark.drive import drive, undecided
 from ebmark.errors import EbmarkError
@@ -293,3 +294,16 @@ def test_scaling_quick_is_small_enough_and_still_claims_a_cost():
     for cell in quick.cells:
         sizes[cell.dataset.name].add(cell.dim)
     assert all(len(dims) >= 3 for dims in sizes.values())  # below, no exponent is
+
+
+def test_the_report_of_a_quick_run_says_what_was_tuned(tmp_path):
+    quick = '\n[quick]\nseeds = 1\nmetrics = ["fisher"]\n[[quick.target]]\nmetric = "fisher"\nvalue = 9.0\n'
+    (tmp_path / "tuned.toml").write_text(SPEC.replace("AT", str(9 * 2e-3 * STEPS)) + quick)
+    run(load(tmp_path / "tuned.toml", quick=True), tmp_path / "out")
+    report_command.write(Console(as_json=True), tmp_path / "out", tmp_path / "report")
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert page.startswith("# tuned-quick\n")
+    assert "Of 4 cells: in 0 the own rate was the best; in 4 the best stood at the end of the ladder" in page
+    assert "| walks | 9*, 9* | 8 | 0 |" in page
+    assert "Fisher divergence ≤ 9 on gaussian" in page  # the overlay's target, which the file does not have
+    assert "none is tuned for its data" not in page
