@@ -297,7 +297,7 @@ def test_scaling_quick_is_small_enough_and_still_claims_a_cost():
 
 
 def test_the_report_of_a_quick_run_says_what_was_tuned(tmp_path):
-    quick = '\n[quick]\nseeds = 1\nmetrics = ["fisher"]\n[[quick.target]]\nmetric = "fisher"\nvalue = 9.0\n'
+    quick = '\n[quick]\nseeds = 1\nmetrics = ["fisher"]\n[[quick.target]]\nmetric = "fisher"\nvalue = 1e-9\n'
     (tmp_path / "tuned.toml").write_text(SPEC.replace("AT", str(9 * 2e-3 * STEPS)) + quick)
     run(load(tmp_path / "tuned.toml", quick=True), tmp_path / "out")
     report_command.write(Console(as_json=True), tmp_path / "out", tmp_path / "report")
@@ -305,5 +305,5 @@ def test_the_report_of_a_quick_run_says_what_was_tuned(tmp_path):
     assert page.startswith("# tuned-quick\n")
     assert "Of 4 cells: in 0 the own rate was the best; in 4 the best stood at the end of the ladder" in page
     assert "| walks | 9*, 9* | 8 | 0 |" in page
-    assert "Fisher divergence ≤ 9 on gaussian" in page  # the overlay's target, which the file does not have
+    assert "Fisher divergence ≤ 1e-09 on gaussian" in page  # by the overlay alone
     assert "none is tuned for its data" not in page

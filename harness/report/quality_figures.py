@@ -124,11 +124,12 @@ def _views(expected: DataFrame) -> list[tuple[str, str, str]]:
 
 def _target(ax: Axes, cells: DataFrame, single: DataFrame, quantity: str, look: Look) -> None:
     for label, rows in by_label(cells):
-        shown = rows[np.isfinite(rows[quantity])]
+        shown = rows[np.isfinite(rows[quantity]) & (rows[quantity] > 0)]  # 0: met before any training
         ax.plot(shown["dim"] * look.dodge(label), shown[quantity], **look.line(label))
         few = rows.loc[rows["runs"] < stats.MIN_SEEDS, "dim"]
         alone = single[(single["label"] == label) & single["dim"].isin(few) & single["reached"]]
-        ax.plot(alone["dim"] * look.dodge(label), alone[f"cost_{quantity}"], **look.mark(label))
+        paid = alone[alone[f"cost_{quantity}"] > 0]
+        ax.plot(paid["dim"] * look.dodge(label), paid[f"cost_{quantity}"], **look.mark(label))
         missed = rows[np.isinf(rows[quantity]) & ~rows["dim"].isin(alone["dim"])]
         for d in missed["dim"]:
             cross(ax, d * look.dodge(label), look, label)
