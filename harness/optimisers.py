@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class NormalisedSGD(torch.optim.Optimizer):
@@ -33,8 +33,54 @@ class NormalisedSGD(torch.optim.Optimizer):
                 p.sub_(p.grad * (group["lr"] / norm.clamp(min=torch.finfo(norm.dtype).tiny)))
 
 
+class FusedAdam(torch.optim.Adam):
+    """torch's fused Adam, which remembers what torch gathers anew at every step.
+
+    The numbers are the same, by the same kernel. The gathering takes some 0.1 ms in the midst of other work,
+    while an average step of a small network takes 3.
+
+    Args:
+        parameters: all of one dtype and on one device; a step needs a gradient of each.
+        lr: the rate.
+        betas: the decays.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], lr: float, betas: tuple[float, float]) -> None:
+        super().__init__(parameters, lr=lr, betas=betas, fused=True)
+        self._kept: tuple[list[Tensor], ...] = ()
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # takes no closure
+        """One step; the first, and one in which a gradient is missing, is torch's own."""
+        group = self.param_groups[0]
+        gradients = [p.grad for p in group["params"]]
+        if not self._kept or any(g is None for g in gradients):
+            super().step()
+            states = [self.state[p] for p in group["params"]]
+            if all(states):
+                self._kept = tuple([s[key] for s in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+            return
+        means, squares, steps = self._kept
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
+            group["params"],
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=0.0,
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
+
+
 Make = Callable[[Sequence[nn.Parameter], float, tuple[float, float]], torch.optim.Optimizer]
 OPTIMISERS: Mapping[str, Make] = {
-    "adam": lambda parameters, lr, betas: torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True),
+    "adam": FusedAdam,
     "normalised_sgd": lambda parameters, lr, betas: NormalisedSGD(parameters, lr),
 }

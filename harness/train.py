@@ -19,7 +19,7 @@ from ebmark.flops import FlopCounter
 from ebmark.optimisers import OPTIMISERS
 from ebmark.trial import Budget, Optimiser
 
-# Over 200 lines: budget, rates, clock and losses are parts of one step, and a group of runs overrides it whole.
+# Over 200 lines: budget, rates, clock and losses are parts of one step, which a group of runs overrides.
 LR = 2e-3  # of a player that declares none
 SLICE = (
     3  # steps between changes of what the meter divides; odd, so that no schedule of players falls in with it

@@ -73,15 +73,21 @@ def test_every_optimiser_makes_a_step(name):
     assert (moved * ps[0].grad < 0).all()
 
 
-def test_adam_is_fused_and_moves_as_the_plain_loop_does():
-    fused = OPTIMISERS["adam"](parameters((4, 3), (5,)), 0.01, (0.9, 0.99))
+@pytest.mark.parametrize("missing", [None, 0, 2])
+def test_adam_is_torchs_fused_adam_and_moves_as_the_plain_loop_does(missing):
+    """Also where the rate changes, and where a parameter has no gradient in one of the steps."""
+    ours = OPTIMISERS["adam"](parameters((4, 3), (5,)), 0.01, (0.9, 0.99))
+    theirs = torch.optim.Adam(parameters((4, 3), (5,)), 0.01, betas=(0.9, 0.99), fused=True)
     plain = torch.optim.Adam(parameters((4, 3), (5,)), 0.01, betas=(0.9, 0.99), foreach=False, fused=False)
-    assert fused.param_groups[0]["fused"]
     for step in range(5):
-        for optimiser in (fused, plain):
+        for optimiser in (ours, theirs, plain):
+            group = optimiser.param_groups[0]
+            group["lr"] = 0.01 / (1 + step)
             optimiser.zero_grad()
-            for p in optimiser.param_groups[0]["params"]:
+            for p in group["params"][: 1 if step == missing else 2]:
                 ((p - step) ** 4).sum().backward()
             optimiser.step()
-    for p, q in zip(*(optimiser.param_groups[0]["params"] for optimiser in (fused, plain)), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-12, atol=0)
+    every = zip(*(optimiser.param_groups[0]["params"] for optimiser in (ours, theirs, plain)), strict=True)
+    for p, q, r in every:
+        assert torch.equal(p, q)
+        torch.testing.assert_close(p, r, rtol=1e-12, atol=0)

@@ -122,7 +122,9 @@ def contestants(case: Case, d: int) -> dict[str, Run] | None:
 
 def row(label: str, d: int, times: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """Prints one line; the ratios of each round to each floor."""
-    off = statistics.median(times["both"]) - statistics.median(times["floor"]) if "both" in times else 0.0
+    off = 0.0
+    if "both" in times:
+        off = statistics.median(both - bare for both, bare in zip(times["both"], times["floor"], strict=True))
     steps = [step - off for step in times["step"]]
     ratios = {
         kind: [a / b for a, b in zip(steps, times[kind], strict=True)] for kind in FLOORS if kind in times
