@@ -13,7 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
 from ebmark.env import machine
 from ebmark.errors import StoreError
@@ -26,6 +28,7 @@ KEYS = ["method", "network", *CELL]
 STEP = [*KINDS, "executed", "step", "setup"]
 EVALUATION = ["early", "last", "rank"]
 NEWEST = 5  # folders beside the study's own that are read
+ENOUGH = 20_000  # trials of a folder, drawn at random: medians need no more
 _SHIPPED = "costs.json"
 _TRIALS = [
     *("id", "lane", "method", "method_label", "dataset_label", "dim", "network", "network_args", "batch"),
@@ -59,9 +62,13 @@ def measured(folder: Path) -> Measured:
         StoreError: not a results folder.
     """
     must_be_results(folder)
-    trials = to_frame(load(folder, "trials", _TRIALS).data)
-    newest = trials.sort_values("attempt", kind="stable").drop_duplicates("id", keep="last")
-    return aggregated(str(folder), newest, to_frame(load(folder, "curve", _CURVE).data))
+    trials = load(folder, "trials", _TRIALS).data
+    if trials.num_rows > ENOUGH:
+        trials = trials.take(np.random.default_rng(0).choice(trials.num_rows, ENOUGH, replace=False))
+    curve = load(folder, "curve", _CURVE).data
+    curve = curve.filter(pc.is_in(curve["id"], value_set=trials["id"]))
+    newest = to_frame(trials).sort_values("attempt", kind="stable").drop_duplicates("id", keep="last")
+    return aggregated(str(folder), newest, to_frame(curve))
 
 
 def aggregated(name: str, trials: pd.DataFrame, curve: pd.DataFrame) -> Measured:

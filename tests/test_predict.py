@@ -264,3 +264,16 @@ def test_the_cells_of_a_pilot_share_a_minute():
     with_metrics = [one for one in cells if one.metrics]
     places = {(one.dataset, one.network) for one in cells}
     assert len(with_metrics) == len(places)
+
+
+def test_a_large_folder_is_sampled(tmp_path, monkeypatch):
+    """Every cell costs the same as in all of its trials."""
+    trials, curve = tables([trial("nce", 8)])
+    many = pd.concat([trials.assign(id=str(i)) for i in range(40)])
+    curves = pd.concat([curve.assign(id=str(i)) for i in range(40)])
+    store_tables(tmp_path, many, curves, None)
+    every = measured(tmp_path)
+    monkeypatch.setattr("ebmark.costs.ENOUGH", 5)
+    some = measured(tmp_path)
+    pd.testing.assert_frame_equal(some.steps, every.steps)
+    pd.testing.assert_frame_equal(some.evaluation, every.evaluation)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from ebmark.costs import shipped
 from ebmark.drive import missing
 from ebmark.env import describe
 from ebmark.execute import Place, lost
@@ -138,7 +137,7 @@ def planned(path: Path, folder: Path, slots: int) -> tuple[list[Job], dict[str, 
     """The jobs of a study that are missing in a folder, and their expected shares of the wall-clock."""
     study = load(path)
     trials = study.trials()
-    seconds = wall_shares(trials, Costs([shipped()], calibrated=False), slots)
+    seconds = wall_shares(trials, Costs.beside(folder), slots)
     return missing(trials, done(folder)), seconds, study
 
 
@@ -148,7 +147,8 @@ def driven(folder: Path, jobs: list[Job], seconds: dict[str, float], slots: int)
     with Store(folder) as store:
         write_plan(folder, seconds)
         progress = Progress(left=seconds, done=0, slots=slots, out=io.StringIO())
-        run_lanes(store, jobs, lambda: ([], {}), runner, progress)
+        if run_lanes(store, jobs, lambda: ([], {}), runner, progress):
+            sys.exit(130)
     return runner
 
 
