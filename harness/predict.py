@@ -59,7 +59,7 @@ class Prediction:
         passes: work in F, likewise.
         seconds: the whole trial, the start of a worker not counted.
         basis: what the seconds of a step rest on: ``measured``, ``other sizes``, ``beyond the sizes seen``,
-            ``kind of pass``, ``other networks``, or ``none needed``.
+            ``kind of pass``, ``other networks``, ``unknown``, or ``none needed``.
     """
 
     dim: int
@@ -116,7 +116,7 @@ class Costs:
     def predict(self, trial: Trial) -> Prediction:
         """Steps, passes and seconds of a trial; nothing for one that its method declines."""
         cell = (trial.method, trial.dataset, trial.network, trial.budget, trial.lane, trial.metrics)
-        key = (*cell, trial.checkpoints, trial.timeout)
+        key = (*cell, trial.checkpoints, trial.costly, trial.timeout)
         if key not in self._predictions:
             self._predictions[key] = self._predict(trial)
         return self._predictions[key]
@@ -124,14 +124,19 @@ class Costs:
     def _predict(self, trial: Trial) -> Prediction:
         method, dataset = cast(Method, self._make(trial.method)), cast(Dataset, self._make(trial.dataset))
         dim = dataset.dim
-        if method.declines(dataset, cast(Network, self._make(trial.network))):
+        try:
+            declined = method.declines(dataset, cast(Network, self._make(trial.network)))
+            declared = method.passes(dim)
+        except Exception:  # noqa: BLE001  # a plug-in may raise anything; its trials will say what
+            return Prediction(dim=dim, steps=math.nan, passes=math.nan, seconds=0, basis="unknown")
+        if declined:
             return Prediction(dim=dim, steps=0, passes=0, seconds=0)
         where, limit = self._where(trial), trial.budget.seconds or math.inf
         setup = self._setup.at(where, dim) or 0.0
         most = trial.timeout or math.inf
         if trial.lane == "cost":
             return Prediction(dim=dim, steps=math.nan, passes=math.nan, seconds=min(setup + limit, most))
-        each, work, basis = self._step(trial, method, where, dim)
+        each, work, basis = self._step(trial, method, declared, where)
         steps = planned_steps(trial.budget, Passes(forward=work))
         steps = steps if math.isfinite(steps) else math.nan
         seconds = limit if math.isnan(steps) else min(steps * each, limit)
@@ -149,10 +154,10 @@ class Costs:
         }
 
     def _step(
-        self, trial: Trial, method: Method, where: Mapping[str, str], dim: int
+        self, trial: Trial, method: Method, declared: Passes, where: Mapping[str, str]
     ) -> tuple[float, float, str]:
         """Seconds of a step, F per point and step as it will be counted, and what they rest on."""
-        declared = method.passes(dim)
+        dim = cast(Dataset, self._make(trial.dataset)).dim
         # Less than declared where players rest, by a share that does not depend on d.
         counted = self._counted.at(where, dim, per=lambda d: method.passes(d).total) or 1.0
         executed = counted * declared.total * (self._executed.at(where, dim) or 1.0)

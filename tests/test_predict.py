@@ -277,3 +277,14 @@ def test_a_large_folder_is_sampled(tmp_path, monkeypatch):
     some = measured(tmp_path)
     pd.testing.assert_frame_equal(some.steps, every.steps)
     pd.testing.assert_frame_equal(some.evaluation, every.evaluation)
+
+
+def test_a_plug_in_that_says_nothing_of_its_passes_stops_no_plan(known, tmp_path):
+    path = tmp_path / "silent.py"
+    path.write_text(
+        "from ebmark.api import Method, method\n\n\n"
+        "@method('silent', year=2026)\nclass Silent(Method):\n"
+        "    def loss(self, energy, x, state, rng):\n        return energy(x).mean(-1)\n"
+    )
+    found = known.predict(trial(f"{path}:silent"))
+    assert (found.seconds, found.basis) == (0, "unknown")
