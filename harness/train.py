@@ -203,7 +203,8 @@ class Training:
         with self.meter.phase("backward"):
             for i, (name, loss) in enumerate(step.losses.items()):
                 parameters = self.players[name].parameters
-                self.players[name].optimiser.zero_grad(set_to_none=True)
+                for p in parameters:  # what the optimiser's own zero_grad does, without its bookkeeping
+                    p.grad = None
                 more = i < len(step.losses) - 1
                 loss = loss.sum() if loss.dim() else loss
                 torch.autograd.backward([loss], inputs=parameters, retain_graph=more)
