@@ -174,8 +174,9 @@ class Together(Training):
             for parameter in player.parameters:
                 shape, parameter.grad = parameter.shape, None
                 parameter.data = parameter.data[index]
-                known = player.optimiser.state[parameter]
-                known |= {name: v[index] for name, v in known.items() if v.shape == shape}
+                for value in player.optimiser.state[parameter].values():
+                    if value.shape == shape:
+                        value.data = value[index]  # the optimiser may hold on to the tensor itself
         for together, _ in self._owners(()):
             for _, buffer in together.named_buffers():
                 buffer.data = buffer[index]
