@@ -87,6 +87,7 @@ class Stops(SerialRunner):
     """Interrupted after so many records."""
 
     def __init__(self, after):
+        super().__init__()
         self.left = after
 
     def run(self, jobs, *, exclusive):
