@@ -112,16 +112,25 @@ def plan(
     pilot: Annotated[
         bool, typer.Option("--pilot", help="Train each cell for a moment, so that costs are measured.")
     ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Say how many seeds the comparisons need to be that narrow, e.g. 10%."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the cells of a study, what is done, and what the rest will cost. Trains nothing but a --pilot."""
     from ebmark.commands import plan as command
+    from ebmark.commands import precision as seeds_by_precision
     from ebmark.study import load
 
+    share = None if precision is None else seeds_by_precision.wanted(precision)
     study = load(
         spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
     )
     console, folder = Console(as_json=as_json), output or RESULTS / study.name
+    if share is not None:
+        seeds_by_precision.show(console, study, folder, share)
+        return
     if not pilot:
         command.show(console, study, folder)
         return

@@ -39,7 +39,7 @@ def compare(a: Tables, b: Tables) -> list[dict[str, Any]]:
     and rate. A failed run is worse than every other and in no mean; values that are not trusted are left out.
     Holm's adjustment is over the rows of one quantity, of either kind apart.
     """
-    both = _values(a).merge(_values(b), on=[*METHOD, *PLACE, "what", *PAIR], suffixes=("_a", "_b"))
+    both = values(a).merge(values(b), on=[*METHOD, *PLACE, "what", *PAIR], suffixes=("_a", "_b"))
     both = both.dropna(subset=["value_a", "value_b"])
     both["place"] = both.groupby(PLACE, dropna=False).ngroup()
     return [*_rows(both, METHOD), *_rows(both, [*METHOD, *PLACE])]
@@ -74,7 +74,7 @@ def _hosts(column: pd.Series[str]) -> str:
     return " ".join(sorted(set(column.dropna())))
 
 
-def _values(tables: Tables) -> DataFrame:
+def values(tables: Tables) -> DataFrame:
     """Columns METHOD, PLACE, PAIR, ``what``, ``value`` (NaN: not trusted), ``failed`` and ``host``."""
     trials = tables.trials.merge(tables.env[["env", "host"]], on="env", how="left")
     trials["rate_factor"] = trials["rate_factor"].astype(float).fillna(1.0)

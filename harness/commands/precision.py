@@ -1,0 +1,147 @@
+"""``ebmark plan --precision``."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pandas import DataFrame
+
+from ebmark import registry, stats
+from ebmark.comparison import METHOD, PLACE, RATIOS, SPEED, values
+from ebmark.console import Console
+from ebmark.errors import SpecError
+from ebmark.plan import plain_name
+from ebmark.predict import Costs
+from ebmark.progress import duration
+from ebmark.store import read
+from ebmark.study import Study
+
+COLUMNS = ["method", "against", "dataset", "d", "network", "what", "ratio", "within", "seeds", "needed"]
+CELL = ["method_label", "dataset_label", "dim", "network"]
+
+
+def wanted(text: str) -> float:
+    """A share from ``10%`` or ``0.1``.
+
+    Raises:
+        SpecError: not a share above 0 and below 1.
+    """
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise SpecError(f"--precision: {text!r} given; allowed: a share such as 10% or 0.1")
+    return share
+
+
+def show(console: Console, study: Study, folder: Path, precision: float) -> None:
+    """How many more seeds each comparison with the best method needs, and what they would cost.
+
+    Raises:
+        StoreError: nothing has been run yet.
+    """
+    rows = comparisons(values(read(folder)), precision)
+    seconds = _seconds(study, folder)
+    console.table([_shown(row) for row in rows], COLUMNS)
+    more: dict[tuple[Any, ...], float] = defaultdict(float)
+    for row in rows:
+        for label in (row["method_label"], row["against"]):
+            cell = (label, *(row[name] for name in CELL[1:]))
+            more[cell] = max(more[cell], row["needed"] - row["seeds"])
+    known = {cell: n for cell, n in more.items() if math.isfinite(n)}
+    work = sum(n * seconds.get(cell, math.nan) for cell, n in known.items() if n)
+    slots = len(os.sched_getaffinity(0))
+    met = sum(row["needed"] <= row["seeds"] for row in rows)
+    console.say(
+        f"{met} of {len(rows)} comparisons with the best are within {precision:.0%} already; "
+        f"{sum(known.values()):.0f} more trials: {work / 3600:.2g} CPU-hours, about {duration(work / slots)}"
+        f" on {slots} CPUs"
+        if math.isfinite(work)
+        else f"{met} of {len(rows)} comparisons are within {precision:.0%} already"
+    )
+    console.say("needed: seeds for a 95 % interval that narrow, if the spread stays what it is; - is unknown")
+    console.document(
+        {
+            "study": study.name,
+            "folder": str(folder),
+            "precision": precision,
+            "comparisons": [{k: _plain(v) for k, v in row.items()} for row in rows],
+            "more": sum(known.values()),
+            "cpu_hours": _plain(work / 3600),
+        }
+    )
+
+
+def comparisons(frame: DataFrame, precision: float) -> list[dict[str, Any]]:
+    """A row for every method and cell but the best: its ratio to the best over common seeds, what it needs.
+
+    Args:
+        frame: of ``comparison.values``; the positive metrics of its quality lane are used.
+        precision: half the interval of the ratio, over the ratio.
+    """
+    use = frame[(frame["lane"] == "quality") & frame["what"].isin(set(RATIOS) - {SPEED})]
+    use = use[np.isfinite(use["value"]) & (use["value"] > 0)].assign(log=lambda x: np.log(x["value"]))
+    rows = []
+    for _, cell in use.groupby([*PLACE, "what"], dropna=False):
+        table = cell.pivot_table(index=[*METHOD, "rate_factor"], columns="seed", values="value")
+        centre = np.log(table).mean(axis=1)
+        best = centre.idxmin()
+        for name in table.index.drop(best):
+            ratio = (table.loc[name] / table.loc[best]).to_numpy(float)
+            first = cell.iloc[0]
+            interval = stats.t_interval(ratio, log=True)
+            rows.append(
+                {
+                    "method_label": name[1],
+                    "against": best[1],
+                    **{key: first[key] for key in (*CELL[1:], "what")},
+                    "ratio": float(interval.centre),
+                    "within": float(stats.relative_precision(ratio, log=True)),
+                    "seeds": int(np.isfinite(ratio).sum()),
+                    "needed": float(stats.seeds_needed(ratio, precision, log=True)),
+                }
+            )
+    return rows
+
+
+def _seconds(study: Study, folder: Path) -> dict[tuple[Any, ...], float]:
+    """Predicted seconds of one trial of the quality lane by CELL."""
+    costs, found = Costs.beside(folder), {}
+    for trial in study.trials():
+        if trial.lane == "quality":
+            predicted = costs.predict(trial)
+            cell = (
+                registry.label(trial.method),
+                registry.label(trial.dataset),
+                predicted.dim,
+                plain_name(trial.network.name),
+            )
+            found[cell] = predicted.seconds
+    return found
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "method": row["method_label"],
+        "against": row["against"],
+        "dataset": row["dataset_label"],
+        "d": row["dim"],
+        "network": row["network"],
+        "what": row["what"],
+        "ratio": f"{row['ratio']:.3g}",
+        "within": "-" if math.isnan(row["within"]) else f"{row['within']:.0%}",
+        "seeds": row["seeds"],
+        "needed": "-" if math.isnan(row["needed"]) else f"{row['needed']:.0f}",
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
