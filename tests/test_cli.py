@@ -110,7 +110,7 @@ def test_help_and_planning_import_nothing_heavy():
             "from ebmark.cli import main\n"
             "try: main(['plan', 'quickstart', '--json'])\n"
             "except SystemExit: pass",
-            {"torch", "pandas", "pyarrow"},
+            {"torch", "pandas", "pyarrow", "scipy"},
         ),
     ):
         script = f"import sys\n{code}\n" + probe.format("pass", heavy)
