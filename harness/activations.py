@@ -22,12 +22,14 @@ class Activation:
         value: σ(z).
         into: σ(z), written where the argument ``out`` says.
         derivatives: σ'(z), σ''(z), ... up to an order of 2 or 3, of z and σ(z).
-        pull: g σ'(z) of g, z and σ(z), in one pass over memory.
+        keep: σ(z) and what ``pull`` needs of it; z may be overwritten.
+        pull: g σ'(z) of g, σ(z) and what was kept.
     """
 
     value: Callable[[Tensor], Tensor]
     into: Callable[..., Tensor]
     derivatives: Callable[[Tensor, Tensor, int], tuple[Tensor, ...]]
+    keep: Callable[[Tensor], tuple[Tensor, Tensor]]
     pull: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -44,6 +46,16 @@ def _silu(z: Tensor, y: Tensor, order: int) -> tuple[Tensor, ...]:
         return first, second
     p2 = torch.addcmul(p1, p1, s, value=-2).addcmul_(p, p, value=-2)
     return first, second, (3 * p1).addcmul_(z, p2)
+
+
+def _silu_keep(z: Tensor) -> tuple[Tensor, Tensor]:
+    s = z.sigmoid()
+    return z.mul_(s), s
+
+
+def _silu_pull(g: Tensor, y: Tensor, s: Tensor) -> Tensor:
+    """σ' = s + y(1 - s), between y and 1: the logistic s of the forward pass spares a second exponential."""
+    return torch.lerp(y, y.new_ones(()), s).mul_(g)
 
 
 def _softplus(z: Tensor, y: Tensor, order: int) -> tuple[Tensor, ...]:
@@ -66,19 +78,22 @@ _OF: Mapping[type[nn.Module], Activation] = {
         value=silu,
         into=_aten.silu.out,
         derivatives=_silu,
-        pull=lambda g, z, y: _aten.silu_backward(g, z),
+        keep=_silu_keep,
+        pull=_silu_pull,
     ),
     nn.Softplus: Activation(
         value=softplus,
         into=partial(_aten.softplus.out, beta=1, threshold=THRESHOLD),
         derivatives=_softplus,
-        pull=lambda g, z, y: _aten.softplus_backward(g, z, 1, THRESHOLD),
+        keep=lambda z: (softplus(z), z),
+        pull=lambda g, y, z: _aten.softplus_backward(g, z, 1, THRESHOLD),
     ),
     nn.Tanh: Activation(
         value=torch.tanh,
         into=torch.tanh,
         derivatives=_tanh,
-        pull=lambda g, z, y: _aten.tanh_backward(g, y),
+        keep=lambda z: (y := torch.tanh(z), y),
+        pull=lambda g, y, _: _aten.tanh_backward(g, y),
     ),
 }
 

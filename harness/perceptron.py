@@ -98,12 +98,11 @@ def _slope(σ: Activation, x: Tensor, w: Tensor | None, parameters: Sequence[Ten
     """Value ``(N)`` and gradient ``(N, i)``; autograd does not follow it."""
     h, passed = x, []
     for weight, bias in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
-        z = linear(h, weight, bias)
-        h = σ.value(z)
-        passed.append((weight, z, h))
+        h, kept = σ.keep(linear(h, weight, bias))
+        passed.append((weight, h, kept))
     value, g = _top(h, w, *parameters[-2:])
-    for weight, z, h in reversed(passed):
-        g = σ.pull(g, z, h) @ weight
+    for weight, h, kept in reversed(passed):
+        g = σ.pull(g, h, kept) @ weight
     return value, g
 
 
