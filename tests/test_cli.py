@@ -101,6 +101,11 @@ def test_ls_names_year_and_reference(cli):
     assert all(row["reference"] and not row["broken"] for row in found.values())
 
 
+def test_ray_without_a_folder_to_work_in(cli, monkeypatch):
+    monkeypatch.setenv("RAY_TMPDIR", "/absent")  # short, as the paths of Ray's sockets must be
+    assert "mkdir -p /absent" in one_line(cli("run", "smoke"))
+
+
 def test_help_and_planning_import_nothing_heavy():
     heavy = "torch ray pandas pyarrow seaborn matplotlib sklearn scipy"
     probe = "import sys; {}; print(sorted(set(sys.modules) & set({!r}.split())))"

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ebmark.errors import EbmarkError
+
 # Ray reads all of these when it is imported.
 ENVIRONMENT = {
     # Ray's processes then use and listen on 127.0.0.1, as on Windows and macOS. `_node_ip_address` does not:
@@ -53,9 +55,17 @@ def start() -> Any:
 
 @cache
 def _folder() -> Path:
-    """The private folder, one per process because Ray keeps the first token it reads; removed at exit."""
+    """The private folder, one per process because Ray keeps the first token it reads; removed at exit.
+
+    Raises:
+        EbmarkError: ``RAY_TMPDIR`` is no folder to write to.
+    """
     base = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     base = base if len(os.fsencode(base)) <= SOCKET_ROOM else "/tmp"
+    if not os.access(base, os.W_OK):
+        raise EbmarkError(
+            f"RAY_TMPDIR: {base} given; allowed: a folder that can be written to; next: mkdir -p {base}"
+        )
     folder = Path(tempfile.mkdtemp(prefix="eb-", dir=base))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with open(folder / "token", "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
