@@ -97,8 +97,8 @@ def _picture(one: View, names: list[tuple[str, str]], name: str, look: Look, *, 
         caption=f"Expected cost in {targets.QUANTITIES[one.quantity]}, {RATES[name]}: that of all runs "
         "over the number that reached the target, failures charged. Thick: CD at the best of its "
         "settings, chosen at each d after the fact, its k below; thin: each setting of CD. Shaded: there "
-        "CD is the cheapest of all. Beside a line its exponent of d. Crosses at the top: too few runs "
-        "reached it. Left out: who starts at the truth "
+        "CD is the cheapest of all. Beside a line of six sizes or more its exponent of d. Crosses at the top: "
+        "too few runs reached it. Left out: who starts at the truth "
         f"(‡){', and in passes who has an opponent' * (one.quantity == 'passes')}.{look.key}",
         draw=partial(scaling_figure.draw, one.rows, one.fits, names, one.quantity, look),
     )
@@ -126,7 +126,10 @@ def answer(one: View) -> str:
 
 
 def _example(one: View, cells: DataFrame) -> str:
-    """The first panel on which both reach two dimensions: ratios at its ends, growth and crossover."""
+    """The first panel on which both reach two dimensions: ratios at its ends, growth and crossover.
+
+    No growth is told from fewer than six sizes.
+    """
     reached = cells[np.isfinite(cells["cost_cd"]) & np.isfinite(cells["cost"])]
     parts = ((at, _on(reached, *at)) for at in scaling.panels(one.rows, 99))
     at, part = next(((at, part) for at, part in parts if len(part) > 1), (("", ""), reached.iloc[:0]))
@@ -144,7 +147,7 @@ def _example(one: View, cells: DataFrame) -> str:
     known = [
         f"{names[who]} as {words.exponent(fits[who])}"
         for who in names
-        if who in fits and not np.isnan(fits[who].value)
+        if who in fits and not fits[who].local
     ]
     text += f"; it grows {words.listed(known)}" if known else ""
     versus = _on(scaling.versus(one.rows), *at).set_index("label")

@@ -99,8 +99,8 @@ def law(found: Law) -> str:
 
 
 def power(fit: Exponent) -> str:
-    """``d^0.98`` alone, empty where nothing could be fitted."""
-    return "" if math.isnan(fit.value) else f"d^{round(fit.value, 2) + 0.0:.2f}"
+    """``d^0.98`` alone, empty below six sizes and where nothing could be fitted."""
+    return "" if fit.local or math.isnan(fit.value) else f"d^{round(fit.value, 2) + 0.0:.2f}"
 
 
 def listed(items: Sequence[str]) -> str:
