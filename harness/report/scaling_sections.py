@@ -97,8 +97,8 @@ def _picture(one: View, names: list[tuple[str, str]], name: str, look: Look, *, 
         caption=f"Expected cost in {targets.QUANTITIES[one.quantity]}, {RATES[name]}: that of all runs "
         "over the number that reached the target, failures charged. Thick: CD at the best of its "
         "settings, chosen at each d after the fact, its k below; thin: each setting of CD. Shaded: there "
-        "CD is the cheapest of all. Beside a line of six sizes or more its exponent of d. Crosses at the top: "
-        "too few runs reached it. Left out: who starts at the truth "
+        "CD is the cheapest of all. Beside a line of six sizes or more its exponent of d. Crosses at the "
+        "top: too few runs reached it. Left out: who starts at the truth "
         f"(‡){', and in passes who has an opponent' * (one.quantity == 'passes')}.{look.key}",
         draw=partial(scaling_figure.draw, one.rows, one.fits, names, one.quantity, look),
     )
