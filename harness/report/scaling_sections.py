@@ -145,9 +145,7 @@ def _example(one: View, cells: DataFrame) -> str:
     fits = _on(one.fits, *at).set_index("label")["fit"].to_dict()
     names = {BEST: "for CD", str(last["label"]): f"for {last['label']}"}
     known = [
-        f"{names[who]} as {words.exponent(fits[who])}"
-        for who in names
-        if who in fits and not fits[who].local
+        f"{names[who]} as {words.exponent(fits[who])}" for who in names if who in fits and not fits[who].local
     ]
     text += f"; it grows {words.listed(known)}" if known else ""
     versus = _on(scaling.versus(one.rows), *at).set_index("label")
