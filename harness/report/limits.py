@@ -9,8 +9,8 @@ from ebmark.report.frames import Study
 FIXED = (
     "Passes are a model of work: one forward of the energy on one point is 1, an input gradient 1 more. "
     "They leave out noise, optimiser, memory and everything that is not the energy network.",
-    "The likelihood rests on an estimate of log Z without a reverse run. A mode of the model that its "
-    "sampler misses makes log Z too small and the likelihood too high: the error favours the model.",
+    "Above three dimensions the likelihood rests on a sampler's log Z. A mode of the model that neither it "
+    "nor its probe finds makes log Z too small and the likelihood too high: the error favours the model.",
     "The cost to a target is read at checkpoints, so it is rounded up to the next one; the target itself is "
     "a choice, and another one can reverse the order.",
     "A fitted exponent describes the measured dimensions; a law is named only where ten sizes or more tell "
