@@ -50,7 +50,7 @@ condition = [1, 10]
 """
 CELLS = 100
 FAULTY = 0.02  # of the trials
-PLAN, MEMORY, DRIVE, RESUME = 60.0, 4e9, 1e-3, 60.0  # seconds, bytes, seconds a trial, seconds; at 1,000,000
+PLAN, MEMORY, DRIVE, RESUME = 60.0, 4 * 2**30, 1e-3, 60.0  # seconds, bytes, seconds a trial, seconds; at 1,000,000
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
 
@@ -124,9 +124,9 @@ def timed(what: str, most: float, make: Callable[[], T]) -> tuple[T, bool]:
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ok = seconds <= most and memory <= MEMORY
-    limits = f"at most {most:.0f} s and {MEMORY / 1e9:.0f} GB"
+    limits = f"at most {most:.0f} s and {MEMORY / 2**30:.0f} GiB"
     print(
-        f"{what:8} {seconds:8.1f} s ({cpu:.1f} s of CPU), {memory / 1e9:5.2f} GB; {limits}: "
+        f"{what:8} {seconds:8.1f} s ({cpu:.1f} s of CPU), {memory / 2**30:5.2f} GiB; {limits}: "
         f"{'pass' if ok else 'MISS'}",
         flush=True,
     )
