@@ -50,7 +50,8 @@ condition = [1, 10]
 """
 CELLS = 100
 FAULTY = 0.02  # of the trials
-PLAN, MEMORY, DRIVE, RESUME = 60.0, 4 * 2**30, 1e-3, 60.0  # seconds, bytes, seconds a trial, seconds; at 1,000,000
+# At 1,000,000 trials: seconds, bytes, seconds a trial, seconds.
+PLAN, MEMORY, DRIVE, RESUME = 60.0, 4 * 2**30, 1e-3, 60.0
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 T = TypeVar("T")
 
