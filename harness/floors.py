@@ -90,8 +90,11 @@ def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: Tw
     if a is None:
         return no_value(at, reasons)
     b = at.test[:MOST]
-    mean, sd = floor(at, metric, len(a), distance)
-    value, se = distance(a, b), error(a, b)
+    return sampled(at, distance(a, b), error(a, b), floor(at, metric, len(a), distance), reasons)
+
+
+def sampled(at: Evaluation, value: float, se: float, of_truth: tuple[float, float], reasons: str) -> Value:
+    """A number of the samples with its 95 % interval, its floor's mean and sd, and the doubts about it."""
     return Value(
         value=value,
         se=se,
@@ -100,8 +103,8 @@ def against_truth(at: Evaluation, metric: Metric, distance: TwoSample, error: Tw
         source=at.source,
         trusted=not reasons,
         reasons=reasons,
-        floor_mean=mean,
-        floor_sd=sd,
+        floor_mean=of_truth[0],
+        floor_sd=of_truth[1],
     )
 
 

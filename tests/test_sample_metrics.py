@@ -29,8 +29,8 @@ from ebmark.metrics.reverse_kl import ReverseKullbackLeibler
 from ebmark.metrics.sliced_wasserstein import sliced_w2
 from ebmark.report.words import HIGHER, NAMES
 from ebmark.trial import Ref
+from tests.normal import LOG_2PI, Normal, Quadratic, Unknown, exactly
 
-LOG_2PI = math.log(2 * math.pi)
 SAMPLED: tuple[Metric, ...] = (
     EnergyDistance(),
     ClassifierTwoSampleTest(epochs=5),
@@ -73,50 +73,15 @@ class Pair(Dataset):
         return self._log_joint(x).softmax(-1)
 
 
-@dataset("test_plain")
-class Plain(Dataset):
-    """N(0, I)."""
-
-    dim: int = 2
-
-    def sample(self, n: int, rng: Rng) -> Tensor:
-        return rng.normal((n, self.dim))
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        return -0.5 * x.square().sum(-1) - 0.5 * self.dim * LOG_2PI
-
-
-@dataset("test_dark")
-class Dark(Plain):
-    """The same without a known density: like rows of a file."""
-
-    exact = False
-
-
 @dataset("test_half")
-class Half(Plain):
+class Half(Normal):
     """The density of N(0, I) where x_0 > 0, twice."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         return torch.where(x[..., 0] > 0, super().log_prob(x) + math.log(2), -math.inf)
 
 
-class Quadratic(nn.Module):
-    """E = k|x - m|²/2, with log Z = d/2 log(2 pi / k)."""
-
-    def __init__(self, mean: float = 0.0, precision: float = 1.0) -> None:
-        super().__init__()
-        self.mean, self.precision = mean, precision
-
-    def forward(self, x: Tensor) -> Tensor:
-        return 0.5 * self.precision * (x - self.mean).square().sum(-1)
-
-    def log_z(self, d: int) -> Value:
-        z = 0.5 * d * math.log(2 * math.pi / self.precision)
-        return Value(value=z, se=0.0, lo=z, hi=z)
-
-
-NO_Z = Value(value=0.0, se=0.0, lo=0.0, hi=0.0)
+NO_Z = exactly(0.0)
 
 
 def evaluation(
@@ -202,7 +167,7 @@ def test_classifier_of_sbibm(reference: tuple[Tensor, Tensor]) -> None:
 def test_log_density_error_of_another_precision() -> None:
     """The log-densities differ by (k - 1)|x|²/2 + constant, of variance d (k - 1)²/2."""
     k, d, n = 1.5, 3, 20_000
-    target = Plain(dim=d)
+    target = Normal(dim=d)
     found = measured(LogDensityError(), evaluation(target, None, Quadratic(precision=k), n=n))
     truth = d * (k - 1) ** 2 / 2
     # Kurtosis of a chi-squared variable with d degrees of freedom: 3 + 12/d.
@@ -212,7 +177,7 @@ def test_log_density_error_of_another_precision() -> None:
 
 
 def test_log_density_error_sees_weights_and_not_log_z() -> None:
-    found = measured(LogDensityError(), evaluation(Plain(), None, Quadratic()))
+    found = measured(LogDensityError(), evaluation(Normal(), None, Quadratic()))
     assert found.value == pytest.approx(0, abs=1e-20)
     equal = measured(LogDensityError(), evaluation(Pair(), None, EqualPair(), n=20_000))
     truth = 0.3 * 0.7 * math.log(0.7 / 0.3) ** 2  # if the modes did not overlap
@@ -231,7 +196,7 @@ def test_reverse_kl_of_gaussians() -> None:
     m, k, d, n = 0.6, 1.5, 3, 20_000
     model = Quadratic(mean=m, precision=k)
     samples = m + stream("model").normal((n, d)) / math.sqrt(k)
-    at = evaluation(Plain(dim=d), samples, model, model.log_z(d))
+    at = evaluation(Normal(dim=d), samples, model, exactly(model.log_z(d)))
     found = measured(ReverseKullbackLeibler(), at)
     truth = d / 2 * (m**2 + 1 / k - 1 + math.log(k))
     assert abs(found.value - truth) < 4 * found.se
@@ -240,8 +205,8 @@ def test_reverse_kl_of_gaussians() -> None:
 
 
 def test_reverse_kl_of_a_perfect_model_is_zero_and_its_interval_that_of_log_z() -> None:
-    target, model = Plain(), Quadratic()
-    z = replace(model.log_z(2), se=0.1, lo=model.log_z(2).value - 0.1, hi=model.log_z(2).value + 0.3)
+    target, model = Normal(), Quadratic()
+    z = replace(exactly(model.log_z(2)), se=0.1, lo=model.log_z(2) - 0.1, hi=model.log_z(2) + 0.3)
     found = measured(ReverseKullbackLeibler(), evaluation(target, target.sample(500, stream()), model, z))
     assert found.value == pytest.approx(0, abs=1e-12)
     assert (found.lo, found.hi) == (pytest.approx(-0.3, abs=1e-6), pytest.approx(0.1, abs=1e-6))
@@ -249,7 +214,7 @@ def test_reverse_kl_of_a_perfect_model_is_zero_and_its_interval_that_of_log_z() 
 
 
 def test_reverse_kl_where_the_truth_has_no_mass() -> None:
-    samples = Plain().sample(500, stream())
+    samples = Normal().sample(500, stream())
     found = measured(ReverseKullbackLeibler(), evaluation(Half(), samples))
     outside = int((samples[:, 0] <= 0).sum())
     assert math.isnan(found.value)
@@ -257,7 +222,7 @@ def test_reverse_kl_where_the_truth_has_no_mass() -> None:
 
 
 def test_reverse_kl_takes_the_samplers_samples_only() -> None:
-    at = evaluation(Plain(), Plain().sample(500, stream()))
+    at = evaluation(Normal(), Normal().sample(500, stream()))
     assert ReverseKullbackLeibler().measure(replace(at, source="own_generator")) is None
 
 
@@ -296,7 +261,7 @@ def test_a_thousand_dimensions_in_single_precision() -> None:
     """N(m, I) and N(0, I) with ‖m‖² = 16: F = 8, SW₂ = ‖m‖/√d and its floor, D by Laguerre's function."""
     d, n, square = 1000, 2000, 16.0
     m = math.sqrt(square / d)
-    target, model = Plain(dim=d), Quadratic(mean=m)
+    target, model = Normal(dim=d), Quadratic(mean=m)
     rng = Rng.of("thousand")  # float32
     test, samples = target.sample(n, rng), target.sample(n, rng) + m
     at = replace(evaluation(target, samples, model, n=10), test=test)
@@ -315,7 +280,7 @@ def test_area_under_the_curve_of_a_shift() -> None:
     """At d = 1 no classifier beats the order of x itself, of area Φ(m/√2); ours comes close."""
     m, n = 1.0, 1000
     a, b = stream("a").normal((n, 1)) + m, stream("b").normal((n, 1))
-    at = replace(evaluation(Plain(dim=1), a, n=n), test=b)
+    at = replace(evaluation(Normal(dim=1), a, n=n), test=b)
     found = measured(ClassifierTwoSampleTest(epochs=10), at)
     best = 0.5 * (1 + math.erf(m / 2))
     by_x = (a > b.mT).double().mean().item()
@@ -465,8 +430,8 @@ def test_the_stein_discrepancy_of_a_score_that_is_not_finite() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.square().sum(-1) * torch.where(x[..., 0] > 1, torch.nan, 1.0)
 
-    x = Plain().sample(500, stream())
-    found = measured(SamplerDiagnostic(), evaluation(Plain(), x, Cliff()))
+    x = Normal().sample(500, stream())
+    found = measured(SamplerDiagnostic(), evaluation(Normal(), x, Cliff()))
     assert math.isnan(found.value)
     assert found.reasons == f"the score is not finite at {int((x[:, 0] > 1).sum())} of 500 samples"
 
@@ -508,8 +473,8 @@ def test_samples_that_are_not_finite_have_no_value(metric: Metric) -> None:
 
 def test_what_real_data_have() -> None:
     """Two-sample metrics do without a density; those of density and of components do not apply."""
-    x = Dark().sample(600, stream())
-    at = evaluation(Dark(), x)
+    x = Unknown().sample(600, stream())
+    at = evaluation(Unknown(), x)
     for metric in (LogDensityError(), ReverseKullbackLeibler(), ModeWeights(), SmallestMode(), LargestMode()):
         assert metric.measure(at) is None
     for metric in SAMPLED[:4]:
@@ -521,7 +486,7 @@ def test_what_real_data_have() -> None:
 
 
 def test_too_few_points_have_no_neighbourhood() -> None:
-    at = evaluation(Plain(), Plain().sample(100, stream()), n=5)
+    at = evaluation(Normal(), Normal().sample(100, stream()), n=5)
     assert Coverage().measure(at) is None
     assert Precision().measure(at) is None
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Evaluation, Metric, Value, metric
-from ebmark.floors import NORMAL_QUANTILE, floor, joined, no_value, usable_samples
+from ebmark.floors import floor, joined, no_value, sampled, usable_samples
 from ebmark.ops import score
 from ebmark.pairs import MEDIAN_POINTS, median_distance, square_distances
 
@@ -43,21 +43,10 @@ class SamplerDiagnostic(Metric):
         if bad := int((~s.isfinite().all(-1)).sum()):
             return no_value(at, joined(reasons, f"the score is not finite at {bad} of {len(x)} samples"))
         length = median_distance(at.true_pair(0, MEDIAN_POINTS)[0])
-        mean, sd = math.nan, math.nan
+        of_truth = math.nan, math.nan
         if at.dataset.exact and at.dataset.smooth:
-            mean, sd = floor(at, self, len(x), lambda a, _: ksd2(a, at.dataset.score(a), length)[0])
-        value, se = ksd2(x, s, length)
-        return Value(
-            value=value,
-            se=se,
-            lo=value - NORMAL_QUANTILE * se,
-            hi=value + NORMAL_QUANTILE * se,
-            source=at.source,
-            trusted=not reasons,
-            reasons=reasons,
-            floor_mean=mean,
-            floor_sd=sd,
-        )
+            of_truth = floor(at, self, len(x), lambda a, _: ksd2(a, at.dataset.score(a), length)[0])
+        return sampled(at, *ksd2(x, s, length), of_truth, reasons)
 
 
 def ksd2(x: Tensor, s: Tensor, length: float) -> tuple[float, float]:
