@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ import torch
 from ebmark import registry
 from ebmark.api import Auto, Dataset, Method, Network, Rng, resolve
 from ebmark.evaluate import Evaluator, Points, points
+from ebmark.recent import LastStep
 from ebmark.record import Record, Row, row
 from ebmark.train import DivergedError, Training, batches
 from ebmark.trial import Trial, canonical
@@ -75,6 +76,7 @@ class Attempt:
         self.status, self.reason = "", ""
         self.cpu = 0.0
         self._trace: str | None = None
+        self._last: Sequence[LastStep] = ()
         self._method: Method | None = None
         self._evaluator: Evaluator | None = None
         self._dim: int | None = None
@@ -92,7 +94,7 @@ class Attempt:
         try:
             yield
         except DivergedError as error:
-            self.end("diverged", str(error))
+            self.end("diverged", str(error), error.last)
         except DeadlineError as error:
             self.end("timeout", str(error))
         except MemoryError as error:
@@ -101,9 +103,9 @@ class Attempt:
             self.end(*_classify(error))
             self._trace = traceback.format_exc()
 
-    def end(self, status: str, reason: str = "") -> None:
-        """Nothing follows."""
-        self.status, self.reason = status, reason
+    def end(self, status: str, reason: str = "", last: Sequence[LastStep] = ()) -> None:
+        """Nothing follows; of a divergence ``last`` are the steps up to it."""
+        self.status, self.reason, self._last = status, reason, last
 
     def prepare(self) -> None:
         """Makes everything up to the first step; a method that declines ends the attempt as skipped."""
@@ -200,6 +202,7 @@ class Attempt:
             "status": self.status,
             "reason": self.reason,
             "traceback": self._trace,
+            "last_steps": last_steps(self._last),
             "attempt": self.number,
             "memory": self.watch.peak_memory or None,
             "cpu": self.cpu,
@@ -257,6 +260,16 @@ class Attempt:
         tensors |= {f"buffers.{name}": t.contiguous() for name, t in self.training.state.buffers.items()}
         model: bytes = save(tensors)
         return model if len(model) <= MODEL_BYTES else None
+
+
+def last_steps(steps: Sequence[LastStep]) -> str | None:
+    """JSON of the steps; six digits, and what is not finite is a word, since JSON has no such numbers."""
+
+    def number(x: float | None) -> float | str | None:
+        return x if x is None else float(f"{x:.6g}") if math.isfinite(x) else str(x)
+
+    rows = [{**asdict(s), "loss": number(s.loss), "gradient": number(s.gradient)} for s in steps]
+    return canonical(rows) if rows else None
 
 
 def _classify(error: Exception) -> tuple[str, str]:

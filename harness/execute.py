@@ -50,6 +50,7 @@ SOURCES = (
     "perceptron",
     "probe",
     "quadrature",
+    "recent",
     "reverse",
     "rng",
     "samplers",

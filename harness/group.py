@@ -73,7 +73,7 @@ class _Group:
         except DivergedError:  # the last one's, which is among those that left
             pass
         for run, error in self.training.left:
-            self.attempts[id(run)].end("diverged", str(error))
+            self.attempts[id(run)].end("diverged", str(error), error.last)
         self.training.left.clear()
         for attempt in going:
             attempt.cpu += (time.process_time() - begin) / len(going)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 
 STATUSES = {
     "ok": "the budget was used up and every metric was taken",
@@ -59,6 +59,11 @@ TRIALS: Mapping[str, Column] = {
     "status": _c("string", "ok, diverged, timeout, oom, crashed, skipped or cancelled"),
     "reason": _c("string", "why, when the status is not ok; one line"),
     "traceback": _c("string", "the full traceback of a crash"),
+    "last_steps": _c(
+        "string",
+        "JSON, of a diverged trial: step, player, loss and gradient norm of the last 20 steps before the "
+        "divergence; what is not finite is a word",
+    ),
     "attempt": _c("int32", "1 for the first try", timing=True),
     "budget": _c("string", "JSON: the budget; one in seconds is not reproducible"),
     "steps": _c("int64", "optimiser steps made"),

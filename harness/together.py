@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +106,8 @@ class Together(Training):
         if self._unseen and not torch.stack([loss for *_, loss in self._unseen]).isfinite().all():
             for step, name, loss in self._unseen:
                 for i in (~loss.isfinite()).nonzero().flatten().tolist():
-                    errors.setdefault(i, self.diverged(step, name, loss[i]))
+                    recent = self.recent.taken(itemgetter(i))
+                    errors.setdefault(i, self.diverged(step, name, loss[i], recent))
         self._unseen.clear()
         super().settle()
         if not errors:
@@ -118,11 +120,17 @@ class Together(Training):
         if not self.runs:
             raise error
 
+    def norms(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The norm ``(R,)`` of each gradient ``(R, ...)``."""
+        return [torch.linalg.vector_norm(g.reshape(len(g), -1), dim=1) for g in gradients]
+
     def hand_over(self) -> None:
         """Gives every run what is its own: its state, its diagnostics, its part of the counts and seconds."""
         self.settle()
         self._trim()
         self._share()
+        for i, run in enumerate(self.runs):
+            run.recent = self.recent.taken(itemgetter(i))
         for name, (total, count) in self._logs.items():
             for i, run in enumerate(self.runs):
                 run._logs[name] = (total[i] if total.dim() else total, count)
@@ -182,6 +190,7 @@ class Together(Training):
                 buffer.data = buffer[index]
         self.state = self.state.update(**{name: b[index] for name, b in self.state.buffers.items()})
         self._logs = {name: (t[index] if t.dim() else t, n) for name, (t, n) in self._logs.items()}
+        self.recent = self.recent.taken(lambda values: values[index])
         self.rng = self.rng.only(kept)
         self.method = joined([run.method for run in self.runs])
         self._lend()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng, State, Step
 from ebmark.flops import FlopCounter
 from ebmark.optimisers import OPTIMISERS
+from ebmark.recent import LastStep, Recent
 from ebmark.trial import Budget, Optimiser
 
 # Over 200 lines: budget, rates, clock and losses are parts of one step, which a group of runs overrides.
@@ -29,7 +30,15 @@ BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do
 
 
 class DivergedError(Exception):
-    """The loss or a parameter is no longer a finite number."""
+    """The loss or a parameter is no longer a finite number.
+
+    Attributes:
+        last: the steps up to it.
+    """
+
+    def __init__(self, message: str, last: tuple[LastStep, ...] = ()) -> None:
+        super().__init__(message)
+        self.last = last
 
 
 def batches(dataset: Dataset, batch: int, n_train: int | None, train: Tensor, rng: Rng) -> Iterator[Tensor]:
@@ -89,6 +98,7 @@ class Training:
         step_times: seconds of each later step without making its batch, by the players that it moved and
             whether the meter divided it.
         logs: sums of the diagnostics since ``flush_logs``.
+        recent: the newest losses and gradient norms.
     """
 
     def __init__(
@@ -114,6 +124,7 @@ class Training:
         self.sliced = False
         self.step_times: defaultdict[tuple[frozenset[str], bool], list[float]] = defaultdict(list)
         self._look = LOOK if data.is_cuda else 1
+        self.recent = Recent(late=self._look)
         self._spent = 0.0
         self._laps: list[tuple[tuple[frozenset[str], bool], Any, Any]] = []
         self._unseen: list[tuple[int, str, Tensor]] = []
@@ -156,6 +167,7 @@ class Training:
             self._descend(step)
         self.state = step.state
         self._laps.append(((frozenset(step.losses), meter.divided), begin, meter.clock.mark()))
+        self._recall(step)  # outside every phase: no method pays for it
         self.steps += 1
         losses = {"loss" if who == "energy" else f"loss_{who}": loss for who, loss in step.losses.items()}
         self._log({**losses, **step.logs})
@@ -174,7 +186,8 @@ class Training:
         """
         unseen, self._unseen = self._unseen, []
         if not _all_finite([loss for *_, loss in unseen]):
-            raise self.diverged(*next(seen for seen in unseen if not seen[-1].isfinite().all()))
+            first = next(seen for seen in unseen if not seen[-1].isfinite().all())
+            raise self.diverged(*first, self.recent)
         for kind, begin, end in self._laps:
             self.step_times[kind].append(self.meter.clock.seconds(begin, end))
         self._laps.clear()
@@ -183,13 +196,25 @@ class Training:
 
     def check_losses(self, step: Step) -> None:
         """Raises ``DivergedError`` if a loss is not finite; on a GPU it is read later, by ``settle``."""
-        self._unseen += [(self.steps + 1, name, loss.detach()) for name, loss in step.losses.items()]
+        losses = {name: loss.detach() for name, loss in step.losses.items()}
+        self.recent.losses(self.steps + 1, losses)
+        self._unseen += [(self.steps + 1, name, loss) for name, loss in losses.items()]
         if self._look == 1:
             self.settle()
 
-    def diverged(self, step: int, name: str, loss: Tensor) -> DivergedError:
+    def diverged(self, step: int, name: str, loss: Tensor, recent: Recent) -> DivergedError:
         """The loss of a player was not finite in a step."""
-        return DivergedError(f"the loss of {name} is {loss.max().item()} at step {step}")
+        return DivergedError(f"the loss of {name} is {loss.item()} at step {step}", recent.until(step))
+
+    def _recall(self, step: Step) -> None:
+        for name in step.losses:
+            gradients = [p.grad for p in self.players[name].parameters if p.grad is not None]
+            if gradients:
+                self.recent.gradients(name, self.norms(gradients))
+
+    def norms(self, gradients: list[Tensor]) -> list[Tensor]:
+        """The norm ``(...)`` of each gradient."""
+        return list(torch._foreach_norm(gradients))
 
     def _set_rates(self) -> None:
         if self.optimiser.schedule != "cosine":
@@ -269,7 +294,8 @@ class Training:
         self.settle()
         for player in self.players.values():
             if not all(torch.isfinite(p).all() for p in player.parameters):
-                raise DivergedError(f"a parameter is not finite after step {self.steps}")
+                text = f"a parameter is not finite after step {self.steps}"
+                raise DivergedError(text, self.recent.until(self.steps))
 
     def optimiser_settings(self) -> dict[str, dict[str, Any]]:
         """The settings in use, by player."""

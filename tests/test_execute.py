@@ -139,6 +139,8 @@ def test_a_failure_is_a_row_with_a_reason(method, status, reason):
     assert "\n" not in row["reason"]
     assert row["steps"] == 0
     assert bool(row["traceback"]) == (status != "diverged")
+    refused = '[{"gradient":null,"loss":"nan","player":"energy","step":1}]'
+    assert row["last_steps"] == (refused if status == "diverged" else None)
 
 
 def test_a_deadline_is_a_timeout_with_the_curve_so_far():

@@ -79,6 +79,10 @@ def test_each_seed_diverges_at_its_own_step_and_the_others_go_on(double):
     for alone, together in pairs:
         assert_same(alone, together)
         assert together.trial["together"] == 8
+    for together in (together for _, together in pairs if together.trial["status"] == "diverged"):
+        steps = [row["step"] for row in json.loads(together.trial["last_steps"])]
+        end = together.trial["steps"] + 1
+        assert steps == list(range(max(1, end - 19), end + 1))
     ends = {together.trial["steps"] for _, together in pairs if together.trial["status"] == "diverged"}
     assert len(ends) > 2
     assert {together.trial["status"] for _, together in pairs} == {"ok", "diverged"}

@@ -16,7 +16,7 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 # A name covers the modules below it. Layer 0 holds leaves and plain values.
 LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
-    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings",
+    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
     "ebmark.samplers ebmark.log_z ebmark.smc ebmark.base ebmark.probe "
     "ebmark.reverse ebmark.estimate ebmark.quadrature ebmark.stiffness ebmark.floors ebmark.modules "

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ebmark import registry
-from ebmark.api import Rng
+from ebmark.api import Rng, resolve
+from ebmark.recent import Recent
 from ebmark.train import DivergedError, Training, batches
 from ebmark.trial import Budget, Optimiser
 
@@ -124,3 +125,42 @@ def test_a_loss_that_is_not_finite_moves_nothing():
     with pytest.raises(DivergedError, match="the loss of energy is nan at step 1"):
         run.step()
     assert all(map(torch.equal, parameters, before))
+
+
+@pytest.mark.parametrize(("name", "look"), [("dsm", 1), ("dsm", 8), ("adversarial", 8)])
+def test_a_divergence_tells_the_twenty_steps_before_it(name, look):
+    """Step 26 is refused, up to 7 steps late: losses and norms of each player from step 7 on."""
+    run = training(name, Budget(steps=100))
+    run.method = resolve(run.method, run.data)
+    run._look, run.recent = look, Recent(late=look)
+    norms = []
+    for _ in range(25):
+        run.step()
+        grads = {
+            who: [p.grad for p in one.parameters if p.grad is not None] for who, one in run.players.items()
+        }
+        norms.append({who: torch.cat([g.flatten() for g in own]).norm().item() for who, own in grads.items()})
+    with torch.no_grad():
+        next(run.module.parameters()).fill_(math.nan)
+    with pytest.raises(DivergedError, match="at step 26") as told:
+        while run.progress < 1:
+            run.step()
+    rows = told.value.last
+    assert [row.step for row in rows if row.player == "energy"] == list(range(7, 27))
+    assert math.isnan(next(row.loss for row in rows if row.step == 26 and row.player == "energy"))
+    for row in rows:
+        if row.step < 26:
+            assert math.isfinite(row.loss)
+            assert row.gradient == pytest.approx(norms[row.step - 1][row.player], rel=1e-5)
+    assert (rows[-1].gradient is None) == (look == 1)
+
+
+def test_a_parameter_that_is_not_finite_at_the_end_tells_them_too():
+    run = training("dsm", Budget(steps=3), sigma=0.1)
+    while run.progress < 1:
+        run.step()
+    with torch.no_grad():
+        next(run.module.parameters()).fill_(math.inf)
+    with pytest.raises(DivergedError, match="a parameter is not finite after step 3") as told:
+        run.check_parameters()
+    assert [row.step for row in told.value.last] == [1, 2, 3]
