@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ebmark import registry
 from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, RealDataset, Rng, State, Value
 from ebmark.floors import NORMAL_QUANTILE
-from ebmark.log_z import LogZ, known, log_z, smc
+from ebmark.normaliser import LogZ, known, log_z, smc
 from ebmark.ops import fit_gaussian, gaussian_log_prob
 from ebmark.quadrature import POINTS
 from ebmark.trial import Ref, Trial

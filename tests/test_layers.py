@@ -18,7 +18,7 @@ LAYERS: Mapping[int, str] = {
     0: "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
     "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
-    "ebmark.samplers ebmark.log_z ebmark.smc ebmark.base ebmark.probe "
+    "ebmark.samplers ebmark.normaliser ebmark.smc ebmark.base ebmark.probe "
     "ebmark.reverse ebmark.estimate ebmark.quadrature ebmark.stiffness ebmark.floors ebmark.modules "
     "ebmark.pairs ebmark.flows ebmark.opponents ebmark.chains ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",

@@ -12,7 +12,7 @@ from torch import Tensor
 from ebmark import registry
 from ebmark.api import Energy
 from ebmark.base import fit_base
-from ebmark.log_z import LogZ, log_z, smc
+from ebmark.normaliser import LogZ, log_z, smc
 from ebmark.quadrature import integrate
 from ebmark.reverse import log_mean
 from ebmark.smc import Schedule, systematic

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from ebmark.api import Dataset, Energy, Evaluation, Rng, Value, dataset
 from ebmark.floors import against_truth, block_jackknife, floor, normalised_mean
-from ebmark.log_z import log_z, smc
 from ebmark.metrics.fisher import FisherDivergence, fisher_divergence
 from ebmark.metrics.kl import KullbackLeibler
 from ebmark.metrics.mmd import MaximumMeanDiscrepancy, mmd2, mmd2_error
 from ebmark.metrics.nll import NegativeLogLikelihood
 from ebmark.metrics.sliced_wasserstein import SlicedWasserstein, sliced_w2
+from ebmark.normaliser import log_z, smc
 from ebmark.pairs import median_distance
 from tests.normal import LOG_2PI, Normal, Quadratic, Unknown, exactly
 

@@ -12,7 +12,7 @@ from ebmark import smc as sequential
 from ebmark.api import Energy, Meter
 from ebmark.base import Base, Path, fit_base
 from ebmark.floors import normalised_mean
-from ebmark.log_z import smc
+from ebmark.normaliser import smc
 from ebmark.probe import Modes, _laplace, probe
 from ebmark.reverse import GAP, Reverse, gradients, log_mean, reverse
 from ebmark.smc import Runs, Schedule

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ebmark.api import Energy, Meter
 from ebmark.base import Base, Path
-from ebmark.log_z import smc
+from ebmark.normaliser import smc
 from ebmark.stiffness import gradients, too_stiff
 from tests.densities import Formula, Funnel, Ring, stream
 

@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ebmark.api import Energy
-from ebmark.log_z import LogZ, log_z, smc
+from ebmark.normaliser import LogZ, log_z, smc
 from ebmark.trial import MAX_GRADIENTS
 from tests.densities import Funnel, Gaussian, Hidden, ManyWell, Mixed, Ring, Target, stream
 

@@ -22,8 +22,8 @@ import torch
 from ebmark import registry
 from ebmark.api import Dataset, Energy, Evaluation, Metric, Rng, Value
 from ebmark.evaluate import MODEL_SAMPLES, TEST_POINTS
-from ebmark.log_z import log_z, smc
 from ebmark.networks.truth import Truth
+from ebmark.normaliser import log_z, smc
 
 SAMPLED = (
     *("energy_distance", "mmd", "sliced_wasserstein", "c2st", "coverage", "precision"),
