@@ -16,6 +16,7 @@ from torch import Tensor
 from ebmark.api import Dataset, Rng, dataset
 
 ARMS = 5
+FAR = 20.0  # distance beyond which the twist stays: there the log-density is below -2000, and e^r would overflow
 LENGTH, WIDTH = 0.3, 0.1  # standard deviations along and across an arm, whose centre is at distance 1
 RATE = 0.25
 SCALE = 2.0
@@ -30,7 +31,7 @@ def _turned(x: Tensor, angle: Tensor) -> Tensor:
 
 def _twist(x: Tensor) -> Tensor:
     """The angle ``(...)`` by which a point at the distance of ``x (..., 2)`` is turned."""
-    twist: Tensor = RATE * x.norm(dim=-1).exp()
+    twist: Tensor = RATE * x.norm(dim=-1).clamp(max=FAR).exp()
     return twist
 
 

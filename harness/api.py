@@ -496,16 +496,22 @@ class Metric(Plugin):
         unit: of the value, "" for a pure number.
         better: "lower" or "higher".
         needs: what it cannot do without: "density" (a known truth), "log_z", "samples".
+        ranks: it tells a better model from a worse one; a diagnostic of a sampler does not.
     """
 
     kind = "metric"
     unit: ClassVar[str] = ""
     better: ClassVar[str] = "lower"
     needs: ClassVar[tuple[str, ...]] = ()
+    ranks: ClassVar[bool] = True
 
     def measure(self, at: Evaluation) -> Value | None:
         """The value with its standard error, or None where it does not apply; never a default number."""
         raise NotImplementedError(f"{type(self).__name__} has no measure")
+
+    def gaussian_value(self, m: float, k: float, d: int) -> float | None:
+        """The exact value for data N(0, I) and the model N(m e₁, I/k) in d dimensions, None where unknown."""
+        return None
 
 
 # ----------------------------------------------------------------------------------------------- decorators

@@ -199,10 +199,10 @@ def ls(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A method's name, or path/to/file.py[:name].")],
+    name: Annotated[str, typer.Argument(help="A method, data set or metric, or path/to/file.py[:name].")],
     as_json: Json = False,
 ) -> None:
-    """Test a method against the structure and the mathematics that it declares."""
+    """Test a plug-in against the structure and the mathematics that it declares."""
     from ebmark.commands.check import show
 
     raise typer.Exit(show(Console(as_json=as_json), name))

@@ -85,6 +85,32 @@ def get(kind: str, name: str) -> type[Plugin]:
         raise PluginError(f"{kind}s: {name!r} in {origins[0].origin} is broken: {one_line(error)}") from error
 
 
+def kinds(name: str) -> list[str]:
+    """The kinds of plug-in that a name or a file offers; imports the file, or nothing.
+
+    Raises:
+        PluginError: none, or the file cannot be imported.
+    """
+    if is_file(name):
+        path, wanted = split(name)
+        module = _built_in(path) or load(path)
+        found = [
+            kind for kind in KINDS if (inside := _inside(module, kind)) and (not wanted or wanted in inside)
+        ]
+        if not found:
+            what = repr(wanted) if wanted else "a plug-in"
+            raise PluginError(
+                f'{path}: {what} is not inside; allowed: a class decorated with @method("name"), '
+                f"@dataset, @metric or @network"
+            )
+        return found
+    found = [kind for kind in KINDS if name in claims(kind)]
+    if not found:
+        known = sorted({one for kind in KINDS for one in claims(kind)})
+        raise PluginError(f"{name!r}: no plug-in of that name{did_you_mean(name, known)}")
+    return found
+
+
 def full_name(cls: type[Plugin], name: str) -> str:
     """The one spelling of a plug-in's name; for a file its normalised path and the plug-in's own name."""
     return f"{split(name)[0]}:{cls.name}" if cls.__module__.startswith(PREFIX) else cls.name

@@ -25,7 +25,8 @@ LAYERS: Mapping[int, str] = {
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
     "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
-    "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page",
+    "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
+    "ebmark.dataset_check ebmark.metric_check",
     5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock ebmark.tuning "
     "ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",

@@ -35,6 +35,10 @@ class FisherDivergence(Metric):
             s = score(at.energy, at.test).where(finite[..., None], torch.nan)
         return fisher_divergence(s, at.dataset.score(at.test))
 
+    def gaussian_value(self, m: float, k: float, d: int) -> float:
+        """½ ((k - 1)² d + k² m²)."""
+        return 0.5 * ((k - 1) ** 2 * d + k**2 * m**2)
+
 
 def fisher_divergence(model: Tensor, true: Tensor) -> Value:
     """½ mean ‖model - true‖² of scores ``(n, d)``; NaN and not trusted where one is not finite."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ebmark.api import Evaluation, Metric, Value, metric
@@ -25,3 +27,7 @@ class KullbackLeibler(Metric):
         with torch.no_grad():
             terms = at.dataset.log_prob(at.test).double() + at.energy(at.test).double()
         return normalised_mean(terms, at.log_z())
+
+    def gaussian_value(self, m: float, k: float, d: int) -> float:
+        """½ d (k - 1 - log k) + ½ k m²."""
+        return 0.5 * d * (k - 1 - math.log(k)) + 0.5 * k * m**2

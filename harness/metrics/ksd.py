@@ -32,6 +32,7 @@ class SamplerDiagnostic(Metric):
     """
 
     needs = ("samples",)
+    ranks = False
 
     def measure(self, at: Evaluation) -> Value:
         """The value with its standard error; NaN where the score is not finite."""

@@ -31,6 +31,10 @@ class LogDensityError(Metric):
             gap = at.dataset.log_prob(at.test).double() + at.energy(at.test).double()
         return variance(gap)
 
+    def gaussian_value(self, m: float, k: float, d: int) -> float:
+        """½ d (k - 1)² + k² m²."""
+        return 0.5 * d * (k - 1) ** 2 + k**2 * m**2
+
 
 def variance(gap: Tensor) -> Value:
     """The variance of ``gap (n,)`` with its error; NaN and not trusted where an entry is not finite."""

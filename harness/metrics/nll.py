@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ebmark.api import Evaluation, Metric, Value, metric
@@ -20,3 +22,7 @@ class NegativeLogLikelihood(Metric):
         with torch.no_grad():
             E = at.energy(at.test).double()
         return normalised_mean(E, at.log_z())
+
+    def gaussian_value(self, m: float, k: float, d: int) -> float:
+        """½ d log(2π/k) + ½ k (d + m²)."""
+        return 0.5 * d * math.log(2 * math.pi / k) + 0.5 * k * (d + m**2)

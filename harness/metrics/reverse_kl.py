@@ -8,6 +8,7 @@ the sampler misses it misses too.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -38,3 +39,7 @@ class ReverseKullbackLeibler(Metric):
         z = at.log_z()
         negated = replace(z, value=-z.value, lo=-z.hi, hi=-z.lo)
         return normalised_mean(terms, negated, points="model samples")
+
+    def gaussian_value(self, m: float, k: float, d: int) -> float:
+        """½ d (1/k - 1 + log k) + ½ m²."""
+        return 0.5 * d * (1 / k - 1 + math.log(k)) + 0.5 * m**2
