@@ -42,6 +42,12 @@ def describe() -> dict[str, Any]:
 
 
 @cache
+def described() -> dict[str, Any]:
+    """``describe`` as it was when this process first asked: before a trial has claimed a GPU."""
+    return describe()
+
+
+@cache
 def machine() -> tuple[str, str]:
     """Hash of the host's name, and the processor: on equal ones seconds compare."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:16], _cpu()

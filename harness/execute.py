@@ -22,7 +22,7 @@ from ebmark.sources import code_hash
 from ebmark.trial import Trial
 from ebmark.trust import Watch
 
-__all__ = ["Place", "code_version", "execute", "execute_together", "lost"]
+__all__ = ["Place", "code_version", "execute", "execute_together", "harness_version", "lost"]
 
 # What a trained number depends on; a change in any of these makes earlier results stale.
 SOURCES = (
@@ -140,13 +140,14 @@ def _identity(trial: Trial) -> dict[str, Any]:
 def code_version(trial: Trial) -> str:
     """A hash of the sources that the trial's numbers depend on."""
     parts = [
-        _harness_hash(),
+        harness_version(),
         *(registry.source_hash(r) for r in (trial.method, trial.dataset, trial.network)),
     ]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
 
 
 @cache
-def _harness_hash() -> str:
+def harness_version() -> str:
+    """A hash of the harness's own sources among them."""
     folder = Path(__file__).parent
     return code_hash(folder / f"{name}.py" for name in SOURCES)

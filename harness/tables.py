@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ebmark.costlane import OUTDATED, CostLane, read_lane
 from ebmark.errors import StoreError
+from ebmark.machines import doubt_others
 from ebmark.parts import DamagedPartError, part_paths, read_table, to_arrow, to_frame
 
 PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
@@ -63,6 +64,7 @@ def read(folder: Path) -> Tables:
     loaded = {table: load(folder, table) for table in reversed(PARTED)}
     frames = {table: to_frame(data) for table, data in kept(loaded).items()}
     _doubt_outdated(frames["trials"], read_lane(folder))
+    doubt_others(frames["trials"], frames["env"])
     return Tables(folder=folder, warnings=warnings(loaded), **frames)
 
 

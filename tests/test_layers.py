@@ -27,8 +27,8 @@ LAYERS: Mapping[int, str] = {
     "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
     "ebmark.dataset_check ebmark.metric_check",
-    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.lock ebmark.tuning "
-    "ebmark.planfile ebmark.schema_page",
+    5: "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
+    "ebmark.tuning ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "

@@ -1,0 +1,95 @@
+"""What fits where: slots of a cluster by what a trial needs, refused where it fits nowhere."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from ebmark.errors import EbmarkError
+from ebmark.machines import OTHER, doubt_others
+from ebmark.runners.cluster import lane
+from ebmark.runners.placement import GIB, Need, Node, fitted, idle, slots
+
+
+def node(name: str, cpus: float = 4, gpus: float = 0, memory: float = 16, head: bool = False) -> Node:
+    return Node(id=name, address=name, cpus=cpus, gpus=gpus, memory=memory * GIB, head=head)
+
+
+MIXED = [node("a", head=True), node("b", cpus=8, gpus=2), node("c", cpus=1, gpus=4), node("d", cpus=0)]
+
+
+@pytest.mark.parametrize(
+    ("need", "each"),
+    [
+        (Need(), [4, 8, 1, 0]),
+        (Need(gpus=1), [0, 2, 1, 0]),
+        (Need(gpus=2), [0, 1, 1, 0]),
+        (Need(gpus=0.5), [0, 4, 1, 0]),
+        (Need(gpus=0.3), [0, 6, 1, 0]),  # three on each of two: a trial does not straddle GPUs
+        (Need(gpus=0.1), [0, 8, 1, 0]),
+        (Need(memory=3 * GIB), [4, 5, 1, 0]),
+        (Need(gpus=1, memory=9 * GIB), [0, 1, 1, 0]),
+    ],
+)
+def test_slots_of_a_mixed_cluster(need: Need, each: list[int]):
+    assert [one.slots(need) for one in MIXED] == each
+    assert slots(need, MIXED) == sum(each) and fitted(need, MIXED) == need
+
+
+def test_gpus_are_asked_for_only_where_there_are_any():
+    assert fitted(Need(gpus=2), [node("a"), node("b")]) == Need()
+
+
+@pytest.mark.parametrize(
+    ("need", "given"),
+    [(Need(gpus=8), "gpus = 8"), (Need(memory=17 * GIB), "memory = 17 GiB")],
+)
+def test_what_fits_nowhere_is_refused_in_one_line_with_what_there_is(need: Need, given: str):
+    with pytest.raises(EbmarkError) as refused:
+        fitted(need, MIXED)
+    text = str(refused.value)
+    assert given in text and "at most 8 CPUs, 4 GPUs, 16 GiB" in text and "\n" not in text
+
+
+def test_nodes_that_stay_idle_are_told():
+    assert idle(Need(), MIXED) == ""
+    told = idle(Need(gpus=1), MIXED)
+    assert "1 of 4 nodes stay idle" in told and "(a)" in told and "gpus = 0" in told
+    assert "too little memory (a)" in idle(Need(memory=12 * GIB), [node("a", memory=8), node("b")])
+
+
+def test_times_are_taken_on_the_host_of_before_else_on_the_commonest_kind_off_the_head():
+    seats = [node("a", head=True), node("b"), node("c"), node("d")]
+    kinds = {"a": "fast", "b": "slow", "c": "fast", "d": "old"}
+    machines = {name: {"host": f"h{name}", "cpu": kind} for name, kind in kinds.items()}
+    assert lane(seats, machines, ())[0].id == "c"
+    assert lane(seats, machines, {"hd"}) == (seats[3], "")
+    chosen, doubt = lane(seats, machines, {"gone"})
+    assert chosen.id == "c" and "not in the cluster" in doubt
+    assert lane(seats[:1], {}, {"gone"}) == (seats[0], ""), (
+        "a Ray of our own: nothing is known of other hosts"
+    )
+
+
+def test_times_of_another_kind_of_machine_are_set_apart():
+    env = pd.DataFrame(
+        {
+            "env": ["1", "2", "3"],
+            "cpu": ["x", "x", "y"],
+            "cores": [4, 4, 4],
+            "gpu": "",
+            "host": ["p", "q", "r"],
+        }
+    )
+    trials = pd.DataFrame(
+        {
+            "lane": ["cost"] * 5 + ["quality"],
+            "status": ["ok"] * 6,
+            "env": ["1", "2", "2", "3", "3", "3"],
+            "trusted": True,
+            "distrust": "",
+        }
+    )
+    doubt_others(trials, env)
+    assert trials["trusted"].tolist() == [True, True, True, False, False, True]
+    assert trials["distrust"].tolist() == ["", "", "", OTHER, OTHER, ""]
