@@ -476,6 +476,7 @@ class Evaluation:
         floors: noise floors of this target by metric and sample sizes. They depend on neither model nor seed,
             so a process keeps them from one trial to the next.
         source: where ``samples`` come from.
+        own_log_z: the method's own value of log Z, None where it has none.
     """
 
     energy: Energy
@@ -487,6 +488,7 @@ class Evaluation:
     rng: Rng
     floors: MutableMapping[tuple[object, ...], tuple[float, float]]
     source: Literal["smc", "own_generator"] = "smc"
+    own_log_z: Callable[[], Value | None] = lambda: None
 
 
 class Metric(Plugin):

@@ -112,13 +112,14 @@ class Evaluator:
             true_pair=self._true_pair,
             rng=self._rng.split("metrics"),
             floors=_FLOORS[self.trial.dataset],
+            own_log_z=cache(lambda: self._own_log_z(state)),
         )
         found: list[dict[str, Any]] = []
         for metric in self.metrics:
             if self._applies(metric, costly=costly):
                 found += self._measured(where, metric, at, spent)
         if costly or self._cheap:
-            found += self._own_log_z(where, state, estimate)
+            found += self._own_rows(where, at)
         if costly and own() is not None:
             beside = replace(at, samples=own, source="own_generator")
             for metric in self.metrics:
@@ -148,14 +149,18 @@ class Evaluator:
         if value is not None:
             yield _row(where, metric, value, seconds, work)
 
-    def _own_log_z(
-        self, where: Mapping[str, Any], state: State, estimate: Callable[[], LogZ]
-    ) -> Iterator[dict[str, Any]]:
-        """What the method itself holds for log Z, and how far it is from it."""
-        own = self.method.log_z(Energy(self.network), state, self._rng.split("own_log_z"))
+    def _own_log_z(self, state: State) -> Value | None:
+        return self.method.log_z(Energy(self.network), state, self._rng.split("own_log_z"))
+
+    def _own_rows(self, where: Mapping[str, Any], at: Evaluation) -> Iterator[dict[str, Any]]:
+        """What the method itself holds for log Z, and how far it is from it where log Z is taken anyway."""
+        own = at.own_log_z()
         if own is None:
             return
-        z = estimate().as_value()
+        yield {**where, "metric": "log_z_own", "source": "", **_numbers(own)}
+        if not (self._cheap or any({"log_z", "samples"} & {*metric.needs} for metric in self.metrics)):
+            return
+        z = at.log_z()
         known = 0 if math.isnan(own.se) else own.se
         gap = Value(
             value=z.value - own.value,
@@ -165,7 +170,6 @@ class Evaluator:
             trusted=z.trusted,
             reasons=z.reasons,
         )
-        yield {**where, "metric": "log_z_own", "source": "", **_numbers(own)}
         yield {**where, "metric": "log_z_gap", "source": "", **_numbers(gap)}
 
     def _own_samples(self, state: State) -> Tensor | None:

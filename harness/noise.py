@@ -2,12 +2,13 @@ r"""Noise that data are contrasted with: fitted once, then a few tensors in ``St
 
     q = (1 - λ) Σ_j w_j N(μ_j, L_j L_j') + λ U(box)
 
-========  ==============================================================================================
-gaussian  one component with the data's mean and covariance; λ = 0
-mixture   up to 8 components fitted by expectation maximisation; λ = 0
-uniform   λ = 0.99 on a box around the data; a Gaussian with twice the data's standard deviations has the
-          rest, because a later batch may bring points outside the box, where log q must be finite
-========  ==============================================================================================
+===========  ===========================================================================================
+gaussian     one component with the data's mean and covariance; λ = 0
+independent  one component with the data's mean and variances, and no correlations; λ = 0
+mixture      up to 8 components fitted by expectation maximisation; λ = 0
+uniform      λ = 0.99 on a box around the data; a Gaussian with twice the data's standard deviations has
+             the rest, because a later batch may bring points outside the box, where log q must be finite
+===========  ===========================================================================================
 
 A scale multiplies the components' standard deviations and the sides of the box.
 
@@ -28,7 +29,8 @@ from ebmark.api import Constants, Energy, Method, Rng, State, Value, learned, po
 from ebmark.errors import SpecError
 from ebmark.ops import fit_gaussian
 
-KINDS = ("gaussian", "uniform", "mixture")
+KINDS = ("gaussian", "independent", "uniform", "mixture")
+ROUND = ("gaussian", "independent")  # one component, without a box
 BOX = 0.99  # λ of the kind uniform
 MARGIN = 0.05  # how far the box goes beyond the fitted data on each side, as a share of their range
 COMPONENTS = 8  # of the kind mixture, at most
@@ -42,14 +44,21 @@ def fit(kind: str, data: Tensor, rng: Rng, scale: float = 1.0) -> dict[str, Tens
     if kind == "mixture":
         return _components(*_fit_mixture(data, rng, scale))
     mean, tril = fit_gaussian(data, scale)
+    if kind == "independent":
+        tril = uncorrelated(tril)
     weight, mean, tril = mean.new_ones(1), mean[None], tril[None]
-    if kind == "gaussian":
+    if kind in ROUND:
         return _components(weight, mean, tril)
     low, high = data.aminmax(dim=0)
     # A constant column would give a box without volume: its half side is at least a standard deviation.
     half = torch.maximum(scale * (0.5 + MARGIN) * (high - low), tril[0].square().sum(-1).sqrt())
     box = {"noise_low": (low + high) / 2 - half, "noise_high": (low + high) / 2 + half}
     return {**_components(weight, mean, 2 * tril), **box}
+
+
+def uncorrelated(tril: Tensor) -> Tensor:
+    """The Cholesky factor ``(d, d)`` of the Gaussian with the variances of that of ``tril``, and no more."""
+    return tril.square().sum(-1).sqrt().diag_embed()
 
 
 def sample(energy: Energy, shape: tuple[int, ...], q: Mapping[str, Tensor], rng: Rng) -> Tensor:
@@ -158,7 +167,7 @@ class NoiseMethod(Method):
     def at_gaussian(self, mu: Tensor, v: float, k: Tensor) -> State:
         """The log-normaliser at log Z(k), and the noise fitted to the data's law."""
         d = len(mu)
-        if self.noise == "gaussian":
+        if self.noise in ROUND:
             tril = self.scale * math.sqrt(v) * torch.eye(d, dtype=mu.dtype)
             buffers = _components(mu.new_ones(1), mu[None], tril[None])
         else:

@@ -24,7 +24,8 @@ class ExponentialNoiseContrastiveEstimation(NoiseContrastiveEstimation):
     Attributes:
         nu: noise points per datum.
         scale: the noise's standard deviations in units of the data's.
-        noise: gaussian; uniform, on a box around the data; or mixture, of up to 8 Gaussians.
+        noise: gaussian; independent, without its correlations; uniform, on a box around the data; or mixture,
+            of up to 8 Gaussians.
     """
 
     noise: str = "gaussian"

@@ -30,7 +30,8 @@ class SelfNormalisedLikelihood(NoiseMethod):
     Attributes:
         M: noise points per datum.
         scale: the noise's standard deviations in units of the data's.
-        noise: gaussian; uniform, on a box around the data; or mixture, of up to 8 Gaussians.
+        noise: gaussian; independent, without its correlations; uniform, on a box around the data; or mixture,
+            of up to 8 Gaussians.
         learn_b: learn log Z as b; otherwise it is estimated anew at every step.
     """
 

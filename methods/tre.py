@@ -19,9 +19,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ebmark.api import Constants, Energy, Method, Passes, Rng, State, Step, Value, beside, learned, method
+from ebmark.api import (
+    Constants,
+    Energy,
+    Method,
+    Passes,
+    Rng,
+    State,
+    Step,
+    Value,
+    added,
+    beside,
+    learned,
+    method,
+)
 from ebmark.derivatives import Along, Derived, derive
 from ebmark.errors import SpecError
+from ebmark.noise import ROUND, uncorrelated
 from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
 # Longer than most methods: what is trained (the heads) and what is evaluated (their telescope) differ.
@@ -29,17 +43,19 @@ from ebmark.ops import fit_gaussian, gaussian_log_prob, gaussian_sample
 
 @method("tre", year=2020)
 class TelescopingRatios(Method):
-    """Telescoping ratio estimation with Gaussian noise that has the data's mean and covariance.
+    """Telescoping ratio estimation; by default with Gaussian noise of the data's mean and covariance.
 
     Attributes:
         m: bridges, each with a head of its own on the shared trunk.
         scale: the noise's standard deviations in units of the data's.
         power: the way points are a_j = (j/m)^power.
+        noise: gaussian; or independent, without its correlations: the ratio to independent coordinates.
     """
 
     m: int = 2
     scale: float = 1.5
     power: float = 1.0
+    noise: str = added("gaussian")
 
     def __post_init__(self) -> None:
         if self.m < 2:
@@ -47,6 +63,8 @@ class TelescopingRatios(Method):
         for key in ("scale", "power"):
             if not getattr(self, key) > 0:
                 raise SpecError(f"tre.{key}: {getattr(self, key)} given; allowed: a positive number")
+        if self.noise not in ROUND:
+            raise SpecError(f"tre.noise: {self.noise!r} given; allowed: {', '.join(ROUND)}")
 
     def heads(self, d: int) -> int:
         """One energy per bridge."""
@@ -54,7 +72,8 @@ class TelescopingRatios(Method):
 
     def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
         """Fits the noise, and starts each c_j at the estimate E_{p_{j+1}} exp(-E_j) = exp(c_j)."""
-        buffers = dict(zip(("mean", "tril"), fit_gaussian(data, self.scale), strict=True))
+        mean, tril = fit_gaussian(data, self.scale)
+        buffers = {"mean": mean, "tril": uncorrelated(tril) if self.noise == "independent" else tril}
         x = data[rng.integers(len(data), (1024,))]
         with torch.no_grad():
             _, E = self._bridges(energy, x, State(buffers=buffers), rng)

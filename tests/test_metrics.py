@@ -14,6 +14,7 @@ from ebmark.api import Dataset, Energy, Evaluation, Rng, Value, dataset
 from ebmark.floors import against_truth, block_jackknife, floor, normalised_mean
 from ebmark.metrics.fisher import FisherDivergence, fisher_divergence
 from ebmark.metrics.kl import KullbackLeibler
+from ebmark.metrics.kl_own import OwnKullbackLeibler
 from ebmark.metrics.mmd import MaximumMeanDiscrepancy, mmd2, mmd2_error
 from ebmark.metrics.nll import NegativeLogLikelihood
 from ebmark.metrics.sliced_wasserstein import SlicedWasserstein, sliced_w2
@@ -322,3 +323,24 @@ def test_mmd_of_the_samplers_own_samples() -> None:
     at = evaluation(target, model, found.as_value(), samples=found.samples)
     value = MaximumMeanDiscrepancy().measure(at)
     assert abs(value.value - value.floor_mean) < 4 * max(value.se, value.floor_sd)
+
+
+# ------------------------------------------------------------------------------------- the method's own log Z
+
+
+def test_own_divergence_takes_the_methods_log_z_and_no_other():
+    """N(0, I) against E = |x|²/2, whose log Z is d/2 log 2π: the divergence is what the method adds to it."""
+    at = replace(
+        evaluation(Normal(), Quadratic(), Value(value=math.nan)),
+        own_log_z=lambda: Value(value=0.5 * Normal().dim * LOG_2PI + 0.25),
+    )
+    value = OwnKullbackLeibler().measure(at)
+    assert value.value == pytest.approx(0.25, abs=1e-12)
+    assert value.se == pytest.approx(0, abs=1e-12)
+    assert OwnKullbackLeibler().measure(replace(at, own_log_z=lambda: Value(value=0.0, se=0.3))).se == (
+        pytest.approx(0.3)
+    )
+
+
+def test_own_divergence_of_a_method_without_log_z_is_not_there():
+    assert OwnKullbackLeibler().measure(evaluation(Normal(), Quadratic(), Value(value=0.0))) is None

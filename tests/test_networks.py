@@ -13,6 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from ebmark import registry
 from ebmark.api import Network, Rng
 from ebmark.datasets.gaussian import Gaussian
+from ebmark.datasets.gaussian_pairs import GaussianPairs
 from ebmark.datasets.ica import ICA
 from ebmark.datasets.two_modes import TwoModes
 from ebmark.errors import SpecError
@@ -22,6 +23,7 @@ from ebmark.networks.conv import Conv
 from ebmark.networks.experts import Experts
 from ebmark.networks.mixture_weights import MixtureWeights
 from ebmark.networks.mlp import MLP
+from ebmark.networks.quadratic_form import Forms
 
 DEFAULTS: list[Network] = [registry.make(registry.ref("network", name)) for name in registry.names("network")]
 VARIANTS = [
@@ -356,3 +358,20 @@ def test_settings_out_of_range_are_one_line(cls, settings, message):
     with pytest.raises(SpecError) as error:
         cls(**settings)
     assert str(error.value) == message
+
+
+# ------------------------------------------------------------------------------------------- quadratic forms
+
+
+def test_a_quadratic_form_holds_the_ratio_of_correlated_to_independent_gaussians():
+    """Its logarithm has both signs of curvature: no Gaussian's energy is it."""
+    target = GaussianPairs(dim=6)
+    x = target.sample(200, stream("pairs"))
+    rho = target.rho
+    block = torch.tensor([[1, -rho], [-rho, 1]], dtype=torch.float64) / (1 - rho**2)
+    exact = torch.block_diag(block, block, block)
+    A = exact - torch.eye(6, dtype=torch.float64)
+    module = Forms(A[None], torch.zeros(1, 6, dtype=torch.float64))
+    ratio = target.log_prob(x) + 0.5 * (x.square().sum(-1) + 6 * math.log(2 * math.pi))
+    torch.testing.assert_close(-module(x) + target.information, ratio, rtol=1e-10, atol=1e-10)
+    assert torch.linalg.eigvalsh(A).min() < -0.4 < 0.4 < torch.linalg.eigvalsh(A).max()

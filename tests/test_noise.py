@@ -140,7 +140,8 @@ def test_contrast_is_half_where_model_and_noise_are_equal():
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(SpecError, match=r"nce\.noise: 'pink' given; allowed: gaussian, uniform, mixture"):
+    allowed = "gaussian, independent, uniform, mixture"
+    with pytest.raises(SpecError, match=rf"nce\.noise: 'pink' given; allowed: {allowed}"):
         get("method", "nce")(noise="pink")
     with pytest.raises(SpecError, match=r"nce\.scale: 0 given; allowed: a positive number"):
         get("method", "nce")(scale=0)

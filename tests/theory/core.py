@@ -216,6 +216,16 @@ def _moments(law: Law, loss: Tensor, G: Tensor, H: Tensor) -> Population:
     return Population(law.mean(loss).item(), mean, law.mean(H), covariance)
 
 
+def averaged(method: Method, problem: Problem, data: Law, draw: Law) -> Population:
+    """Of a loss with one draw per datum, its mean over the draws: the law of the datum alone."""
+    draws, n = draw.nodes, len(draw.nodes)
+    parts = []
+    for x in data.nodes.split(max(1, 100_000 // n)):
+        each = _at_nodes(method, problem, x.repeat_interleave(n, 0), draws.repeat(len(x), 1))
+        parts.append([torch.tensordot(t.unflatten(0, (len(x), n)), draw.weights, ([1], [0])) for t in each])
+    return _moments(data, *(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
 def population(method: Method, problem: Problem, data: Law, draw: Law | None = None) -> Population:
     """Of a loss with at most one draw per datum: the law of (datum, draw) on the product of both grids."""
     if draw is None:
