@@ -69,6 +69,8 @@ class Checker:
             tune=spec.tune,
             cost=spec.cost,
             gpus=spec.resources.gpus,
+            memory=spec.resources.memory,
+            retries=spec.resources.retries,
             timeout=spec.resources.timeout,
             together=spec.resources.seeds_together,
             targets=tuple(spec.target),

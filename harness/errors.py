@@ -5,6 +5,7 @@
     EbmarkError            anything the command line prints as one line, exit code 1
     ├── SpecError          a study file, a selector or an option
     ├── PluginError        a name that is unknown, ambiguous or cannot be imported
+    ├── RunError           workers, machines or a cluster that cannot run trials
     └── StoreError         a results folder that cannot be read or written
 """
 
@@ -24,6 +25,10 @@ class SpecError(EbmarkError):
 
 class PluginError(EbmarkError):
     """A plug-in that is unknown, ambiguous or broken."""
+
+
+class RunError(EbmarkError):
+    """Workers, machines or a cluster that cannot run trials."""
 
 
 class StoreError(EbmarkError):

@@ -81,6 +81,8 @@ class Study:
         tune: how many rates are tried per method and cell before the results, or None.
         cost: the cost lane, or None.
         gpus: per trial, where there are any.
+        memory: bytes per trial, None for no limit.
+        retries: how often a trial is tried again whose worker or machine was lost.
         timeout: seconds for a trial.
         together: trials that differ in their seed to train in one program, at most.
         targets: fixed qualities whose cost the report gives.
@@ -102,6 +104,8 @@ class Study:
     tune: TuneTable | None
     cost: CostTable | None
     gpus: float
+    memory: int | None
+    retries: int
     timeout: float
     together: int
     targets: tuple[TargetTable, ...]

@@ -18,6 +18,8 @@ from ebmark.trial import MAX_GRADIENTS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)?", re.ASCII)
+_BYTES = {None: 1} | {f"{p}{i}B": b**n for i, b in (("", 1000), ("i", 1024)) for n, p in enumerate("KMGT", 1)}
 MAX_SEEDS = 10_000
 # Below it a search for modes, runs backwards and 2000 samples do not all get their least share (d <= 1000).
 LEAST_GRADIENTS = 150_000
@@ -36,6 +38,19 @@ def seconds(given: Any) -> float:
     if not 0 < value < float("inf"):
         raise ValueError('a positive time such as "90s", "10m", "2h" or a number of seconds')
     return value
+
+
+def size(given: Any) -> int:
+    """``"4GiB"``, ``"512 MiB"`` or a number of bytes, in bytes.
+
+    Raises:
+        ValueError: it is none of these, or less than a mebibyte.
+    """
+    match = _SIZE.fullmatch(given.strip() if isinstance(given, str) else f"{given!r}")
+    value = float(match[1]) * _BYTES[match[2]] if match and not isinstance(given, bool) else 0.0
+    if not 2**20 <= value < 2**60:
+        raise ValueError('a size from 1 MiB on, such as "512MiB", "4GiB", "8GB" or a number of bytes')
+    return int(value)
 
 
 def _seeds(given: Any) -> Any:
@@ -149,14 +164,17 @@ class TuneTable(Table):
 
 
 class ResourcesTable(Table):
-    """``[resources]`` of a trial: GPUs, a fraction shares one; its time limit in seconds.
+    """``[resources]`` of a trial: GPUs, a fraction shares one; memory in bytes; its time limit in seconds.
 
+    A trial whose worker or machine is lost is tried again ``retries`` times; one that fails by itself is not.
     ``seeds_together`` trials of the quality lane that differ in their seed are trained in one program, where
     method and network allow it.
     """
 
     gpus: Annotated[float, Field(ge=0)] = 0.0
+    memory: Annotated[int, BeforeValidator(size)] | None = None
     timeout: Annotated[float, BeforeValidator(seconds)] = 1800.0
+    retries: Annotated[int, Field(ge=0, le=100)] = 2
     seeds_together: Count = 1
 
 

@@ -159,7 +159,7 @@ def test_every_way_to_fail_is_a_row_and_the_rest_goes_on(cli, tmp_path):
     methods = "".join(f'[[methods]]\nname = "{BAD}:{name}"\n' for name in names)
     (tmp_path / "small.toml").write_text(
         SPEC.replace('[[methods]]\nname = "cd"\nk = [1, 2]\n', methods).replace("seeds = 2", "seeds = 1")
-        + '[resources]\ntimeout = "2s"\n'
+        + '[resources]\ntimeout = "6s"\n'
     )
     done = cli("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]")
     assert done.returncode == 2, done.stderr

@@ -32,7 +32,14 @@ def run(
             return SerialRunner(together=study.together)
         from ebmark.runners.ray import RayRunner
 
-        return RayRunner(address=address, jobs=jobs, gpus=study.gpus, together=study.together)
+        return RayRunner(
+            address=address,
+            jobs=jobs,
+            gpus=study.gpus,
+            memory=study.memory,
+            together=study.together,
+            retries=study.retries,
+        )
 
     stale = _stale(study, folder) if rerun == "stale" else set()
     outcome = drive(study, folder, make_runner, rerun=rerun, stale=stale, only=only, out=console.text)

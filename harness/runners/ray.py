@@ -1,52 +1,35 @@
-"""Trials as Ray tasks: a bounded window, records in finish order, a hard deadline for each.
-
-The window holds more tasks than run, so that a slot never waits for the driver.
+"""Trials on Ray: slots with workers of their own, records in finish order, a hard deadline for each.
 
 By default Ray is started for this run alone, on loopback, and ended with it. The driver decides about retries
-and deadlines; a task returns its record and never raises. Nothing large goes through the object store.
+and deadlines: Ray repeats nothing. Nothing large goes through the object store.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ebmark.env import describe
-from ebmark.execute import Place, execute_together, lost
+from ebmark.errors import RunError
+from ebmark.execute import Place, lost
 from ebmark.record import Record
 from ebmark.runners import Job, grouped
+from ebmark.runners.nodes import NodeWatch
 from ebmark.runners.private import start
+from ebmark.runners.slots import GRACE, Flight, Slot, Slots
+from ebmark.runners.worker import Answer, Hello, Worker
 
-GRACE = 15.0  # seconds after its deadline that a trial may take to stop by itself and send its record
-POLL = 0.5
-AHEAD = (
-    4  # tasks per slot that wait for their turn with Ray: short ones end faster than they can be sent singly
-)
+RETRIES = 2
+POLL = 0.5  # seconds between two looks at deadlines and machines
 # One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to
 # 19-fold.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Flight:
-    """Jobs of one task, and when it is given up.
-
-    Attributes:
-        jobs: one, or several that may train in one program.
-        limit: seconds that they have together.
-        deadline: on the monotonic clock; infinite for none, and before the task's turn has come.
-    """
-
-    jobs: tuple[Job, ...]
-    limit: float
-    deadline: float = math.inf
 
 
 class RayRunner:
@@ -55,113 +38,170 @@ class RayRunner:
     Args:
         address: a cluster to join (``auto`` or ``HOST:PORT``); None starts a Ray for this run alone.
         jobs: trials side by side, at most and by default one per CPU.
-        gpus: GPUs per task, used where the cluster has any.
+        gpus: GPUs per trial, used where the cluster has any.
+        memory: bytes per trial, None for no limit.
         together: trials that differ in their seed to train in one task's program, at most.
+        retries: how often a trial is tried again whose worker or machine was lost.
     """
 
     def __init__(
-        self, *, address: str | None = None, jobs: int | None = None, gpus: float = 0, together: int = 1
+        self,
+        *,
+        address: str | None = None,
+        jobs: int | None = None,
+        gpus: float = 0,
+        memory: int | None = None,
+        together: int = 1,
+        retries: int = RETRIES,
     ) -> None:
-        self.together = together
+        self.together, self.retries = together, retries
         for name, value in THREADS.items():
             os.environ.setdefault(name, value)
-        self._home = os.environ.get("HOME", "")
+        home = os.environ.get("HOME", "")
         self._ray = join(address) if address else start()
         resources = self._ray.cluster_resources()
         self._gpus = gpus if gpus and resources.get("GPU", 0) >= gpus else 0
-        by_gpu = resources.get("GPU", 0) / self._gpus if self._gpus else float("inf")
-        room = max(1, int(min(resources.get("CPU", 1), by_gpu)))
-        self._slots = min(jobs or room, room)
-        self._ahead = AHEAD * room if self._slots == room else 0  # else Ray would run them at once
+        demands = {"CPU": 1, "GPU": self._gpus, "memory": memory or 0}
+        room = min(int(resources.get(name, 0) / each) for name, each in demands.items() if each)
         self._env = describe()
-        options = {"num_cpus": 1, "num_gpus": self._gpus, "max_retries": 0, "retry_exceptions": False}
-        self._task: Any = self._ray.remote(**options)(_run)
+        options = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
+        worker = self._ray.remote(**options, memory=memory)(Worker)
+        self._slots = Slots(self._ray, worker, (home, memory), max(1, min(jobs or room, room)))
+        self._nodes = NodeWatch(self._ray)
+        self._looked = 0.0
+        self._waiting = deque[Flight]()
+        self._hungry = deque[Slot]()  # slots that may have room, an idle one before others
 
     @property
     def slots(self) -> int:
         """How many trials run side by side."""
-        return self._slots
+        return len(self._slots.all)
 
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
-        """One record per job, in finish order."""
-        place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
-        running, window = (1, 1) if exclusive else (self._slots, self._slots + self._ahead)
-        waiting, flying = deque(grouped(jobs, self.together)), dict[Any, _Flight]()
+        """One record per job, in finish order.
+
+        Raises:
+            RunError: no worker starts.
+        """
+        self._place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
+        self._waiting.extend(Flight(jobs=group) for group in grouped(jobs, self.together))
+        self._hungry = deque(self._slots.all)
         ready = deque[Record]()
         try:
-            while waiting or flying or ready:
+            while self._waiting or self._busy() or ready:
                 # Slots are kept busy while the driver stores a record, unless that would disturb a timing.
-                while waiting and len(flying) < window and not (exclusive and ready):
-                    group = waiting.popleft()
-                    flying[self._task.remote(group, place, self._home)] = _flight(group)
-                _start_clocks(flying, running)
+                if not exclusive:
+                    self._send()
+                elif not (ready or self._busy()):
+                    self._send(1)
                 if ready:
                     yield ready.popleft()
                     continue
-                for ref in self._finished(list(flying)):
-                    ready.extend(self._collect(ref, flying.pop(ref).jobs, place))
-                ready.extend(self._overdue(flying, place))
+                for slot in self._slots.answered(POLL):
+                    ready.extend(self._read(slot))
+                    self._hungry.append(slot)
+                ready.extend(self._look())
         except KeyboardInterrupt:
             yield from ready
-            for i, (ref, flight) in enumerate(flying.items()):
-                self._ray.cancel(ref, force=True)
-                if i < running:
-                    yield from _lost(flight.jobs, place, "cancelled", "interrupted")
+            for slot in [slot for slot in self._slots.all if slot.flights]:
+                yield from self._lost(self._slots.replace(slot)[0], "cancelled", "interrupted")
             raise
 
-    def _finished(self, refs: list[Any]) -> list[Any]:
-        """All that have finished, as soon as one has; none after a while."""
-        first, _ = self._ray.wait(refs, num_returns=1, timeout=POLL)
-        found: list[Any] = self._ray.wait(refs, num_returns=len(refs), timeout=0)[0] if first else []
-        return found
+    def _busy(self) -> bool:
+        return any(slot.flights for slot in self._slots.all)
 
-    def _collect(self, ref: Any, jobs: Sequence[Job], place: Place) -> Sequence[Record]:
+    def _send(self, most: float = math.inf) -> None:
+        """Sends what waits, at most so many; each slot has one task before any has two."""
+        while self._waiting and self._hungry and most:
+            slot = self._hungry.popleft()
+            if slot.room > 0:
+                slot.send(self._waiting.popleft(), self._place)
+                most -= 1
+                self._hungry.append(slot)
+
+    def _read(self, slot: Slot) -> Iterator[Record]:
+        """What a slot has answered, or what became of it."""
+        errors = self._ray.exceptions
         try:
-            records: list[Record] = self._ray.get(ref)
-        except self._ray.exceptions.OutOfMemoryError:
-            return _lost(jobs, place, "oom", "ended by Ray's memory monitor")
-        except self._ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            return _lost(jobs, place, "crashed", f"the worker died: {type(error).__name__}: {first}")
-        return records
+            answer: Hello | Answer = self._ray.get(slot.next)
+        except errors.OutOfMemoryError:
+            yield from self._replace(slot, "oom", "ended by Ray's memory monitor")
+        except errors.RayError as error:
+            yield from self._replace(slot, "", detail(error))
+        else:
+            if isinstance(answer, Hello):
+                slot.greet(answer.node, answer.pid)
+            else:
+                yield from self._take(slot, answer)
 
-    def _overdue(self, flying: dict[Any, _Flight], place: Place) -> Iterator[Record]:
-        """Gives up tasks that neither finished nor stopped by themselves; their workers are killed."""
+    def _take(self, slot: Slot, answer: Answer) -> Iterator[Record]:
+        if answer.records:
+            slot.land()
+            yield from answer.records
+        elif answer.failure:
+            yield from self._lost(slot.land(), "crashed", answer.failure)
+        if answer.worn:
+            self._waiting.extendleft(reversed(self._slots.replace(slot)))
+
+    def _replace(self, slot: Slot, status: str, reason: str) -> Iterator[Record]:
+        """Another worker takes the place of a dead one; the trial that ran there is lost or tried again.
+
+        Args:
+            slot: its slot.
+            status: of the trial; "" where it is not to blame.
+            reason: what happened.
+        """
+        flights = self._slots.replace(slot)
+        self._waiting.extendleft(reversed(flights[1:]))
+        if not self._slots.all:
+            raise RunError(f"every worker ended before it could run a trial; the last: {reason}")
+        for flight in flights[:1]:
+            if status:
+                yield from self._lost(flight, status, reason)
+            elif flight.tries < self.retries:
+                self._again(flight)
+            else:
+                yield from self._lost(flight, "crashed", f"the worker died{times(flight.tries)}: {reason}")
+
+    def _again(self, flight: Flight) -> None:
+        """Its jobs next, each for itself: one of them may be what killed the worker."""
+        for job in reversed(flight.jobs):
+            again = replace(job, attempt=job.attempt + 1)
+            self._waiting.appendleft(Flight(jobs=(again,), tries=flight.tries + 1))
+
+    def _look(self) -> Iterator[Record]:
+        """Gives up what never ends and is not reported: trials after their deadline, lost machines."""
         now = time.monotonic()
-        for ref in [ref for ref, flight in flying.items() if now > flight.deadline]:
-            flight = flying.pop(ref)
-            self._ray.cancel(ref, force=True)
-            limit = f"its deadline of {flight.limit:g} s"
+        if now < self._looked + POLL:
+            return
+        self._looked = now
+        for slot in [slot for slot in self._slots.all if slot.deadline < now]:
+            limit = f"its deadline of {slot.flights[0].limit:g} s"
             reason = f"did not stop within {GRACE:g} s of {limit}; its worker was killed"
-            yield from _lost(flight.jobs, place, "timeout", reason)
+            yield from self._replace(slot, "timeout", reason)
+        for slot in self._slots.on(self._nodes.lost()):
+            yield from self._replace(slot, "", "its machine was lost")
+
+    def _lost(self, flight: Flight, status: str, reason: str) -> Iterator[Record]:
+        for job in flight.jobs:
+            yield lost(job.trial, self._place, job.attempt, status, reason)
 
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""
         self._ray.shutdown()
 
 
-def _flight(jobs: tuple[Job, ...]) -> _Flight:
-    """Jobs whose turn will come; their limit is the sum of their own."""
-    limit = sum(math.inf if job.trial.timeout is None else job.trial.timeout for job in jobs)
-    return _Flight(jobs=jobs, limit=limit)
+def times(tries: int) -> str:
+    """How often, as part of a sentence; nothing for once."""
+    return f" {tries + 1} times, in as many attempts" if tries else ""
 
 
-def _start_clocks(flying: dict[Any, _Flight], running: int) -> None:
-    """Ray starts tasks in the order in which it got them: the oldest are the ones that run."""
-    now = time.monotonic()
-    for ref, flight in itertools.islice(flying.items(), running):
-        if flight.deadline == math.inf:
-            flying[ref] = replace(flight, deadline=now + flight.limit + GRACE)
-
-
-def _lost(jobs: Sequence[Job], place: Place, status: str, reason: str) -> list[Record]:
-    return [lost(job.trial, place, job.attempt, status, reason) for job in jobs]
-
-
-def _run(jobs: Sequence[Job], place: Place, home: str) -> list[Record]:
-    os.environ["HOME"] = home  # a plug-in shall see the user's, not the private one that Ray was started with
-    trials, attempts = [job.trial for job in jobs], [job.attempt for job in jobs]
-    return list(execute_together(trials, place, attempts))
+def detail(error: BaseException) -> str:
+    """What Ray says of a dead worker, in one line."""
+    text = " ".join(str(error).split())
+    _, found, rest = text.partition("exit detail: ")
+    what = rest.partition(". There are some")[0] if found else text
+    return f"{type(error).__name__}: {what[:300]}"
 
 
 def join(address: str) -> Any:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
+
+KEPT: list[bytearray] = []
 
 
 class _Plain(Method):
@@ -39,6 +48,76 @@ class Hoards(_Plain):
 class Dies(_Plain):
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
         os._exit(3)
+
+
+@method("exits", year=2026)
+class Exits(_Plain):
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        sys.exit("had enough")
+
+
+@method("doomed", year=2026)
+class Doomed(_Plain):
+    """Its worker is killed from outside, the first ``times`` times; ``tally`` is a file that counts."""
+
+    times: int = 1
+    tally: str = ""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        done = Path(self.tally).read_text() if Path(self.tally).exists() else ""
+        if len(done) < self.times:
+            Path(self.tally).write_text(done + "x")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return energy(x).square().mean(-1)
+
+
+@method("stuck", year=2026)
+class Stuck(_Plain):
+    """Never comes back from C, and never lets another thread run."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        re.match("(a+)+$", "a" * 60 + "b")
+        return energy(x).square().mean(-1)
+
+
+@method("leaks", year=2026)
+class Leaks(_Plain):
+    """Leaves a thread, a process or ``held`` bytes behind."""
+
+    what: str = "thread"
+    held: int = 0
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        if self.what == "thread":
+            threading.Thread(target=time.sleep, args=(1e6,), daemon=True, name="left").start()
+        if self.what == "process":
+            subprocess.Popen(["sleep", "60"])
+        KEPT.append(bytearray(self.held))
+        return energy(x).square().mean(-1)
+
+
+@method("meddles", year=2026)
+class Meddles(_Plain):
+    """Changes what belongs to the whole process."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        torch.set_num_threads(2)
+        torch.set_default_dtype(torch.float64)
+        torch.manual_seed(1)
+        torch.use_deterministic_algorithms(True)
+        random.seed(1)
+        os.environ["MEDDLED"] = "yes"
+        os.chdir("/")
+        return energy(x).square().mean(-1)
+
+
+@method("trusts", year=2026)
+class Trusts(_Plain):
+    """Its loss rests on what belongs to the whole process."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        seen = torch.rand(()).item() + random.random() + len(os.environ) + len(os.getcwd())
+        return energy(x).square().mean(-1) * seen * torch.zeros(()).element_size()
 
 
 @method("sleeps", year=2026)

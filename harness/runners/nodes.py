@@ -1,0 +1,30 @@
+"""Which machines of the cluster are gone: Ray reports what ran there late or never."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+EVERY = 1.0  # seconds between two looks
+
+
+class NodeWatch:
+    """Looks at the cluster's machines now and then.
+
+    Args:
+        ray: Ray's module, connected.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._next = 0.0
+        self._alive: set[str] = set()
+
+    def lost(self) -> set[str]:
+        """Ids of the machines that were there and are no longer; empty when it is too early to look again."""
+        if time.monotonic() < self._next:
+            return set()
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        gone, self._alive = self._alive - alive, alive
+        self._next = time.monotonic() + EVERY
+        return gone

@@ -1,0 +1,99 @@
+"""The process on a slot: it lives through many trials, and says when it is no longer fit for the next."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ebmark.execute import Place, execute_together
+from ebmark.record import Record
+from ebmark.runners import Job
+from ebmark.runners.limits import capped, resident
+
+GROWTH = 2**30  # bytes of memory that a worker may hold more after a trial than after its first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """A worker is ready: where it is.
+
+    Attributes:
+        node: Ray's id of the machine.
+        pid: of the process, there.
+    """
+
+    node: str
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a worker sends back for a task.
+
+    Attributes:
+        records: one per job; empty where it did not run them.
+        failure: why, in one line; empty where a worn worker merely hands them back.
+        worn: why another worker must take this one's place; empty as long as it is fit.
+    """
+
+    records: tuple[Record, ...] = ()
+    failure: str = ""
+    worn: str = ""
+
+
+class Worker:
+    """Runs trials one after the other; never raises.
+
+    Args:
+        home: the user's home, which a plug-in shall see; Ray may have been started with a private one.
+        memory: bytes that a trial may take beyond what the worker holds, None for no limit.
+    """
+
+    def __init__(self, home: str, memory: int | None = None) -> None:
+        os.environ["HOME"] = home
+        self._memory = memory
+        self._worn = ""
+        self._threads = set(threading.enumerate())
+        self._resident = 0  # bytes, after the first trial
+
+    def hello(self) -> Hello:
+        """Answers once the worker can run a trial: torch is imported, its start-up is over."""
+        import ray
+
+        return Hello(node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+
+    def run(self, jobs: Sequence[Job], place: Place) -> Answer:
+        """Runs the jobs of one task, unless an earlier one has worn the worker out."""
+        if self._worn:
+            return Answer(worn=self._worn)
+        answer = self._run(jobs, place)
+        self._worn = self._wear()
+        return replace(answer, worn=self._worn)
+
+    def _run(self, jobs: Sequence[Job], place: Place) -> Answer:
+        trials, attempts = [job.trial for job in jobs], [job.attempt for job in jobs]
+        try:
+            with capped(self._memory):
+                return Answer(records=tuple(execute_together(trials, place, attempts)))
+        except BaseException as error:  # noqa: BLE001  # a plug-in may raise anything, also while it is imported
+            text = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            return Answer(failure=text)
+
+    def _wear(self) -> str:
+        """What a trial has left behind that would disturb or mistime the next; a few microseconds."""
+        if extra := [t.name for t in threading.enumerate() if t not in self._threads and t.is_alive()]:
+            return f"{len(extra)} threads outlived their trial: {', '.join(sorted(extra))[:200]}"
+        if multiprocessing.active_children():
+            return "child processes outlived their trial"
+        held = resident()
+        self._resident = self._resident or held
+        if held - self._resident > GROWTH:
+            gc.collect()  # what only cycles keep is no leak; too slow to do after every trial
+            held = resident()
+        if held - self._resident > GROWTH:
+            return f"its memory grew from {self._resident / 2**30:.1f} to {held / 2**30:.1f} GiB"
+        return ""
