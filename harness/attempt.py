@@ -64,6 +64,8 @@ class Attempt:
         watch: entered and left by who runs it.
         status: how it ended, "" as long as it goes on.
         cpu: CPU seconds of its training.
+        stepped: told of the training after each step, by who watches it.
+        curve: rows of the curve so far.
     """
 
     def __init__(self, trial: Trial, place: Place, number: int, known: Row) -> None:
@@ -81,7 +83,8 @@ class Attempt:
         self._evaluator: Evaluator | None = None
         self._dim: int | None = None
         self._flops: float | None = None
-        self._curve: list[dict[str, Any]] = []
+        self.stepped: Callable[[Training], object] | None = None
+        self.curve: list[dict[str, Any]] = []
         self._samples: list[dict[str, Any]] = []
 
     @contextmanager
@@ -156,6 +159,8 @@ class Attempt:
         begin = time.process_time()
         while self.training.progress < share:
             self.training.step()
+            if self.stepped is not None:
+                self.stepped(self.training)
             if time.monotonic() > self.deadline:
                 steps = self.training.steps
                 raise DeadlineError(f"{self.trial.timeout:g} s passed after {steps} steps")
@@ -179,11 +184,11 @@ class Attempt:
         for name, value in training.flush_logs().items():
             # NaN: the method does not know this diagnostic with its settings.
             if math.isfinite(value):
-                self._curve.append(
+                self.curve.append(
                     {**where, "metric": f"log_{name}", "source": "", "value": value, "trusted": True}
                 )
         with training.meter.phase("evaluation"):
-            self._curve += evaluator.rows(where, training.state, costly=costly or final, final=final)
+            self.curve += evaluator.rows(where, training.state, costly=costly or final, final=final)
 
     def record(self) -> Record:
         """Everything known about this attempt."""
@@ -218,7 +223,7 @@ class Attempt:
         }
         return Record(
             trial=row("trials", columns),
-            curve=tuple(row("curve", values) for values in self._curve),
+            curve=tuple(row("curve", values) for values in self.curve),
             env=self.place.env,
             samples=tuple(row("samples", values) for values in self._samples),
             model=self._model() if self.status == "ok" and trial.lane == "quality" else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -53,6 +54,7 @@ Output = Annotated[
 
 @app.command()
 def run(
+    context: typer.Context,
     spec: Spec,
     output: Output = None,
     method: Methods = [],  # noqa: B006  # typer copies it
@@ -69,6 +71,9 @@ def run(
     jobs: Annotated[int | None, typer.Option(help="Trials side by side; default one per CPU.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster to join: auto or HOST:PORT.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="With --only: in this process, step by step; nothing is stored.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run what is missing of a study; the same command resumes."""
@@ -89,12 +94,24 @@ def run(
 
         show(console, study, folder)
         return
+    if debug and only is not None:
+        from ebmark.commands.debug import repeat
+
+        raise typer.Exit(repeat(console, study, folder, only))
     from ebmark.commands import run as command
 
     console.protect()
     address = address or os.environ.get("RAY_ADDRESS") or None
     code = command.run(
-        console, study, folder, runner=runner, jobs=jobs, address=address, rerun=rerun, only=only
+        console,
+        study,
+        folder,
+        runner=runner,
+        jobs=jobs,
+        address=address,
+        rerun=rerun,
+        only=only,
+        command=context.obj,
     )
     raise typer.Exit(code)
 
@@ -234,13 +251,15 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        code = app([a for a in arguments if a != "--debug"], standalone_mode=False)
+        # Every verb knows --debug; `run` looks at it itself, too.
+        kept = arguments if arguments[:1] == ["run"] else [a for a in arguments if a != "--debug"]
+        code = app(kept, standalone_mode=False, obj=shlex.join(["ebmark", *arguments]))
     except EbmarkError as error:
         if debug:
             raise
         sys.exit(_fail(str(error)))
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
+        print(f"interrupted; to start again: {shlex.join(['ebmark', *arguments])}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         # typer brings its own copy of click, whose usage errors have no public name.

@@ -116,7 +116,7 @@ def drive(
     progress, interrupted = None, False
     with Store(folder) as store:
         plan = study.trials() + tuned(study, folder)
-        trials = _chosen(plan, only)
+        trials = plan if only is None else [one(plan, only)]
         before = done(folder)
         lane = planned_lane(folder, plan, before)
         jobs = missing(trials, before, "all" if only else rerun, stale or set(), lane)
@@ -195,11 +195,14 @@ def _extend(
     return jobs, {job.trial.id: seconds[job.trial.id] for job in jobs}
 
 
-def _chosen(trials: list[Trial], only: str | None) -> list[Trial]:
-    if only is None:
-        return trials
-    found = [trial for trial in trials if trial.id.startswith(only)]
+def one(trials: Sequence[Trial], begins: str) -> Trial:
+    """The trial whose id begins so.
+
+    Raises:
+        SpecError: there is none, or several.
+    """
+    found = [trial for trial in trials if trial.id.startswith(begins)]
     if len(found) != 1:
         what = "no trial begins so" if not found else f"{len(found)} trials begin so, give more digits"
-        raise SpecError(f"--only {only}: {what}; `ebmark plan` lists the ids with --json")
-    return found
+        raise SpecError(f"--only {begins}: {what}; `ebmark plan` lists the ids with --json")
+    return found[0]

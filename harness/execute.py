@@ -22,7 +22,7 @@ from ebmark.sources import code_hash
 from ebmark.trial import Trial
 from ebmark.trust import Watch
 
-__all__ = ["Place", "code_version", "execute", "execute_together", "harness_version", "lost"]
+__all__ = ["Place", "attempt_at", "code_version", "execute", "execute_together", "harness_version", "lost"]
 
 # What a trained number depends on; a change in any of these makes earlier results stale.
 SOURCES = (
@@ -68,7 +68,7 @@ def execute(trial: Trial, place: Place, number: int = 1) -> Record:
         KeyboardInterrupt: the user wants to stop.
     """
     torch.set_num_threads(place.threads)
-    attempt = _attempt(trial, place, number)
+    attempt = attempt_at(trial, place, number)
     with attempt.watch, attempt.ending():
         attempt.go()
     return attempt.record()
@@ -84,7 +84,7 @@ def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[in
     """
     torch.set_num_threads(place.threads)
     if len(trials) > 1 and (how := way(trials[0])):
-        attempts = [_attempt(trial, place, n) for trial, n in zip(trials, numbers, strict=True)]
+        attempts = [attempt_at(trial, place, n) for trial, n in zip(trials, numbers, strict=True)]
         watch = Watch(place.device)
         try:
             with watch:
@@ -102,12 +102,13 @@ def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[in
 
 def lost(trial: Trial, place: Place, number: int, status: str, reason: str) -> Record:
     """The record of a trial that did not come back: cancelled, killed at its deadline, or its worker died."""
-    attempt = _attempt(trial, place, number)
+    attempt = attempt_at(trial, place, number)
     attempt.end(status, reason)
     return attempt.record()
 
 
-def _attempt(trial: Trial, place: Place, number: int) -> Attempt:
+def attempt_at(trial: Trial, place: Place, number: int = 1) -> Attempt:
+    """An attempt that has not begun."""
     return Attempt(trial, place, number, _identity(trial))
 
 
@@ -118,6 +119,7 @@ def _identity(trial: Trial) -> dict[str, Any]:
         "id": trial.id,
         "schema": SCHEMA,
         "study": trial.study,
+        "options": trial.options,
         "lane": trial.lane,
         "repeat": trial.repeat,
         "method": plain_name(trial.method.name),

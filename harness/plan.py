@@ -87,6 +87,7 @@ class Study:
         together: trials that differ in their seed to train in one program, at most.
         targets: fixed qualities whose cost the report gives.
         pictures: samples and densities are kept at d = 2, of the first seed.
+        options: of the command line, as far as they changed what the text says.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Study:
     together: int
     targets: tuple[TargetTable, ...]
     pictures: bool
+    options: str = ""
 
     def trials(self) -> list[Trial]:
         """The plan in a fixed order: the quality lane, the trials that tune, then the cost lane.
@@ -141,6 +143,7 @@ class Study:
             max_gradients=self.max_gradients,
             timeout=self.timeout,
             study=self.name,
+            options=self.options,
             pictures=self.pictures and seed == self.seeds[0] and cell.dim == 2,
             factor=None if self.tune is None else 1.0,
         )
@@ -212,4 +215,5 @@ class Study:
                     checkpoints=1,
                     timeout=self.timeout,
                     study=self.name,
+                    options=self.options,
                 )

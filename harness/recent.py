@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -72,14 +72,16 @@ class Recent:
 
     def until(self, number: int) -> tuple[LastStep, ...]:
         """The last ``KEPT`` steps of a single run up to this one, oldest first."""
-        steps = [s for s in self._steps if s.number <= number][-KEPT:]
-        return tuple(
-            LastStep(
-                step=s.number,
-                player=player,
-                loss=loss.item(),
-                gradient=math.hypot(*(n.item() for n in s.norms[player])) if player in s.norms else None,
-            )
-            for s in steps
-            for player, loss in s.losses.items()
-        )
+        steps = [step for step in self._steps if step.number <= number][-KEPT:]
+        return tuple(last for step in steps for last in _told(step))
+
+    def newest(self) -> tuple[LastStep, ...]:
+        """The newest step of a single run."""
+        return tuple(last for step in (*self._steps,)[-1:] for last in _told(step))
+
+
+def _told(step: _Step) -> Iterator[LastStep]:
+    for player, loss in step.losses.items():
+        norms = step.norms.get(player)
+        gradient = None if norms is None else math.hypot(*(n.item() for n in norms))
+        yield LastStep(step=step.number, player=player, loss=loss.item(), gradient=gradient)

@@ -42,6 +42,11 @@ TRIALS: Mapping[str, Column] = {
     "id": _c("string", "trial id: a hash of everything that training depends on"),
     "schema": _c("int32", "version of the tables"),
     "study": _c("string", "name of the study"),
+    "options": _c(
+        "string",
+        "options of the command line that changed the study: with them and `spec.toml` the trial runs again",
+        timing=True,
+    ),
     "lane": _c(
         "string", "`quality` or `tune` (packed; wall-clock is not compared), or `cost` (alone on its device)"
     ),

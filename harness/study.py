@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,25 @@ def load(
     _select(tables, places, "dataset", datasets)
     _set(tables, places, seeds=seeds, steps=steps, timeout=timeout)
     mentioned = {plain_name(table.name) for table in file.datasets}
-    return Checker(validate(tables, places), places, mentioned).study(text)
+    checked = Checker(validate(tables, places), places, mentioned).study(text)
+    return replace(checked, options=_options(methods, datasets, seeds, steps, timeout, quick))
+
+
+def _options(
+    methods: Sequence[str],
+    datasets: Sequence[str],
+    seeds: int | None,
+    steps: int | None,
+    timeout: str | None,
+    quick: bool,
+) -> str:
+    """The arguments of ``load`` as the command line takes them."""
+    words = [
+        word for option, given in (("-m", methods), ("-d", datasets)) for s in given for word in (option, s)
+    ]
+    for option, value in (("--seeds", seeds), ("--steps", steps), ("--timeout", timeout)):
+        words += [] if value is None else [option, str(value)]
+    return shlex.join([*words, *["--quick"] * quick])
 
 
 def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:

@@ -11,7 +11,17 @@ from typing import Any
 from ebmark.errors import SpecError
 from ebmark.record import LANES
 
-OUTSIDE_ID = ("metrics", "checkpoints", "costly", "max_gradients", "timeout", "study", "pictures", "factor")
+OUTSIDE_ID = (
+    "metrics",
+    "checkpoints",
+    "costly",
+    "max_gradients",
+    "timeout",
+    "study",
+    "options",
+    "pictures",
+    "factor",
+)
 MAX_GRADIENTS = 1_500_000  # of the energy, on log Z and samples at one checkpoint
 
 
@@ -101,8 +111,8 @@ class Trial:
 
     The id covers ``lane`` to ``n_train``; what is measured on the way (``metrics`` at ``checkpoints``, those
     that need log Z or samples at ``costly`` of them, for at most ``max_gradients`` each), for how long it may
-    run (``timeout``) and under which study's name do not change what is trained. In a study that tunes,
-    ``factor`` says how many times the study's own rate the trial's is.
+    run (``timeout``), under which study's name and with which of its command line's ``options`` do not change
+    what is trained. In a study that tunes, ``factor`` is the trial's rate over the study's own.
     """
 
     lane: str = "quality"
@@ -120,6 +130,7 @@ class Trial:
     max_gradients: float = MAX_GRADIENTS
     timeout: float | None = None
     study: str = ""
+    options: str = ""
     pictures: bool = False
     factor: float | None = None
 

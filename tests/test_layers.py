@@ -32,7 +32,7 @@ LAYERS: Mapping[int, str] = {
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
-    "ebmark.measured_page ebmark.reproductions ebmark.reproduced ebmark.__main__",
+    "ebmark.measured_page ebmark.lookup ebmark.reproductions ebmark.reproduced ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

@@ -22,8 +22,21 @@ def run(
     address: str | None,
     rerun: str | None,
     only: str | None,
+    command: str,
 ) -> int:
-    """Runs what is missing and says how it ended; returns the exit code."""
+    """Runs what is missing and says how it ended; returns the exit code.
+
+    Args:
+        console: takes what is said.
+        study: to run.
+        folder: of its results.
+        runner: ray or serial.
+        jobs: trials side by side.
+        address: of a Ray cluster to join.
+        rerun: failed, stale or all.
+        only: one trial, by the beginning of its id.
+        command: as it was typed, to go on with after an interruption.
+    """
 
     def make_runner() -> Runner:
         if runner == "serial":
@@ -43,7 +56,7 @@ def run(
 
     stale = _stale(study, folder) if rerun == "stale" else set()
     outcome = drive(study, folder, make_runner, rerun=rerun, stale=stale, only=only, out=console.text)
-    _tell(console, study, outcome)
+    _tell(console, study, outcome, command)
     return outcome.exit_code
 
 
@@ -53,13 +66,15 @@ def _stale(study: Study, folder: Path) -> set[str]:
     return {trial.id for trial in study.trials() if stored.get(trial.id, "") != code_version(trial)}
 
 
-def _tell(console: Console, study: Study, outcome: Outcome) -> None:
+def _tell(console: Console, study: Study, outcome: Outcome, command: str) -> None:
     for warning in outcome.warnings:
         console.say(f"warning: {warning}")
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items())) or "nothing"
     console.say(f"{outcome.folder}: {outcome.trained} trials run now; in all {counts}")
     if outcome.interrupted:
-        console.say("interrupted; everything that finished is kept, and the same command runs the rest")
+        kept = sum(n for status, n in outcome.counts.items() if status != "cancelled")
+        console.say(f"interrupted; {kept} trials that finished are kept, a report may be made of them")
+        console.say(f"go on with: {command}")
     else:
         console.say(f"next: ebmark report {outcome.folder}")
     console.document(

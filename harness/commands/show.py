@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from ebmark.console import Console
-from ebmark.errors import StoreError
+from ebmark.lookup import again, found
 from ebmark.progress import duration
 from ebmark.store import read
 
 SETTINGS = (
     "study",
+    "options",
     "lane",
     "seed",
     "repeat",
@@ -35,6 +35,7 @@ SETTINGS = (
     "device",
     "threads",
 )
+LAST = ("step", "player", "loss", "gradient")
 PHASES = ("data", "sampling", "loss", "backward", "optimiser")
 WORK = (
     "passes_forward",
@@ -47,16 +48,16 @@ WORK = (
 
 
 def show(console: Console, id: str, folder: Path) -> None:
-    """One trial: settings, how it ended, costs, curve, traceback, and the command that repeats it.
+    """One trial: settings, costs, curve, how it ended, and the command that repeats it.
+
+    Of a crash the traceback, of a divergence the last losses and gradient norms.
 
     Raises:
         StoreError: not a results folder, or the beginning of the id fits no trial or several.
     """
     tables = read(folder)
-    trial = _found(tables.trials, id, folder)
+    trial = found(tables.trials, id, folder, "ebmark show")
     curve = tables.curve[tables.curve["id"] == trial["id"]]
-    spec, place = shlex.quote(str(folder / "spec.toml")), shlex.quote(str(folder))
-    again = f"ebmark run {spec} -o {place} --only {trial['id']}"
     console.say(f"{trial['id']}  {trial['status']}{_colon(trial['reason'])}  attempt {trial['attempt']}")
     _section(console, "settings", {name: trial[name] for name in SETTINGS})
     _section(console, "cost", _cost(trial))
@@ -66,27 +67,30 @@ def show(console: Console, id: str, folder: Path) -> None:
         console.table(rows, columns)
         for line in _doubts(curve):
             console.say(f"  not trusted: {line}")
-    if not pd.isna(trial["traceback"]) and trial["traceback"]:
-        console.say(f"\ntraceback\n{trial['traceback'].rstrip()}")
-    console.say(f"\nagain, with the options of the run if it had any: {again}")
+    last = json.loads(trial["last_steps"] or "[]")
+    _failure(console, trial["traceback"], last)
+    command = again(folder, trial)
+    console.say(f"\nagain, and stored: {command}\nstep by step:      {command} --debug")
     console.document(
         {
             "folder": str(folder),
             "trial": _json(DataFrame([trial]))[0],
             "curve": _json(curve),
             "env": _json(tables.env[tables.env["env"] == trial["env"]]),
-            "again": again,
+            "last_steps": last,
+            "again": command,
+            "debug": f"{command} --debug",
         }
     )
 
 
-def _found(trials: DataFrame, id: str, folder: Path) -> Series[Any]:
-    found = trials[trials["id"].str.startswith(id)]
-    if len(found) != 1:
-        what = "no trial begins so" if found.empty else f"{len(found)} trials begin so, give more digits"
-        some = ", ".join((trials if found.empty else found)["id"].head(3))
-        raise StoreError(f"show {id}: {what} in {folder}; there are {some}, ...")
-    return found.iloc[0]
+def _failure(console: Console, traceback: str, last: list[dict[str, Any]]) -> None:
+    """What is known of a crash and of a divergence."""
+    if traceback:
+        console.say(f"\ntraceback\n{traceback.rstrip()}")
+    if last:
+        console.say(f"\nthe last {len(last)} losses and gradient norms")
+        console.table([{k: "none" if v is None else v for k, v in row.items()} for row in last], LAST)
 
 
 def _cost(trial: Series[Any]) -> dict[str, Any]:
