@@ -159,4 +159,5 @@ def _at(
         ),
         rng=rng.split("metric"),
         floors={} if floors is None else floors,
+        own_log_z=lambda: Value(value=log_z),
     )

@@ -53,24 +53,34 @@ class Run:
 
         Args:
             trials: some of this run's, of one cell.
-            quantity: ``first METRIC`` or ``last METRIC`` of a curve; a column of trials; ``relative
-                variance``, ``information`` (see ``derived``).
-            over: the method whose mean of the same column divides it.
+            quantity: ``first METRIC`` or ``last METRIC`` of a curve, ``growth D D`` of a step, a column of
+                trials, or one of ``DERIVED``.
+            over: the method whose mean of the same quantity divides it.
         """
         trials = trials[trials["status"] == "ok"]
-        where, _, metric = quantity.partition(" ")
-        if where in ("first", "last"):
-            return self._at(trials, metric, where)
-        if quantity in DERIVED:
-            derived: Array = DERIVED[quantity](self, trials)
-            return derived
-        found = trials[quantity].to_numpy(dtype=float)
+        found = self._values(trials, quantity)
         if over is None or trials.empty:
             return found
         at = trials.iloc[0]
         beside = self.lane(at["lane"])
         same = (beside["method_label"] == over) & (beside["column"] == at["column"])
-        return np.asarray(found / beside[same][quantity].mean())
+        return np.asarray(found / self.values(beside[same], quantity).mean())
+
+    def _values(self, trials: DataFrame, quantity: str) -> Array:
+        where, *rest = quantity.split(" ")
+        if where in ("first", "last"):
+            return self._at(trials, rest[0], where)
+        if where == "growth":
+            return self._growth(trials, *map(int, rest))
+        if quantity in DERIVED:
+            derived: Array = DERIVED[quantity](self, trials)
+            return derived
+        return trials[quantity].to_numpy(dtype=float)
+
+    def _growth(self, trials: DataFrame, small: int, large: int) -> Array:
+        """Seconds of a step at the dimension ``large`` over their mean at ``small``."""
+        at = {d: trials[trials["dim"] == d]["step_seconds"].to_numpy(dtype=float) for d in (small, large)}
+        return np.asarray(at[large] / at[small].mean())
 
     def _at(self, trials: DataFrame, metric: str, where: str) -> Array:
         rows = self.curve[(self.curve["metric"] == metric) & self.curve["id"].isin(trials["id"])]
@@ -109,7 +119,7 @@ def _information(run: Run, trials: DataFrame) -> Array:
 def _relative_variance(run: Run, trials: DataFrame) -> Array:
     """The points of a training set, all in one batch, times ``log_density_mse``.
 
-    Its mean over data sets is n var(w) I(w), and 1 for maximum likelihood, where I is the Fisher information.
+    Its mean over data sets is n var(w) I(w), I the Fisher information: 1 for maximum likelihood.
     """
     return np.asarray(trials["batch"].to_numpy(dtype=float) * run.values(trials, "last log_density_mse"))
 

@@ -1,0 +1,117 @@
+"""Reproductions: what agrees with a paper, what the pages say of a run, each study in its smallest cell."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ebmark import study
+from ebmark.execute import Place, execute
+from ebmark.marked import marks
+from ebmark.reproduced import Run, number
+from ebmark.reproductions import agrees, limits, main, pages, verdict
+from ebmark.stats.intervals import Interval
+from ebmark.trial import Budget
+
+ROOT = Path(__file__).parent.parent
+PAGES, RESULTS = ROOT / "docs" / "reproductions", ROOT / "results" / "reproductions"
+PAPER = tomllib.loads((PAGES / "paper.toml").read_text(encoding="utf-8"))
+
+
+def interval(centre: float, lo: float = math.nan, hi: float = math.nan) -> Interval:
+    return Interval(centre=np.array(centre), lo=np.array(lo), hi=np.array(hi))
+
+
+# --------------------------------------------------------------------------------------------------- verdicts
+
+
+@pytest.mark.parametrize(
+    ("paper", "low", "high"),
+    [("0.2687", 0.26865, 0.26875), ("1.82e-2", 1.815e-2, 1.825e-2), ("2489", 2488.5, 2489.5)],
+)
+def test_a_printed_value_stands_for_the_numbers_that_round_to_it(paper, low, high):
+    assert limits({"paper": paper}) == pytest.approx((low, high))
+    assert limits({"paper": paper, "low": 0.0, "high": 1.0}) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("ours", "said"),
+    [
+        (interval(0.2, 0.1, 0.3), "lower"),
+        (interval(0.2, 0.1, 0.46), "yes"),
+        (interval(0.9, 0.69, 1.1), "yes"),
+        (interval(0.9, 0.71, 1.1), "higher"),
+        (interval(0.5), "yes"),
+        (interval(0.8), "higher"),
+        (interval(math.nan), "no value"),
+    ],
+)
+def test_a_value_agrees_where_its_interval_meets_the_papers(ours, said):
+    assert agrees(ours, {"paper": "0.45 to 0.7", "low": 0.45, "high": 0.7}) == said
+
+
+def test_a_verdict_counts_what_agrees():
+    assert verdict(["yes", "yes"]) == "**reproduced**: 2 of 2 values"
+    assert verdict(["yes", "lower", "no value"]) == "**partly**: 1 of 3 values"
+    assert verdict(["higher"]) == "**not reproduced**: 0 of 1 values"
+
+
+def test_numbers_have_three_digits_and_an_interval_where_there_is_one():
+    assert number(interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
+    assert number(interval(0.12345)) == "0.123"
+    assert number(interval(math.nan)) == "no value"
+
+
+# ------------------------------------------------------------------------------------------------------ pages
+
+
+def test_the_pages_say_what_the_committed_runs_found():
+    assert main([str(PAGES), str(RESULTS)]) == 0
+
+
+def test_a_page_that_is_out_of_date_is_told_and_mended(tmp_path, capsys):
+    folder = shutil.copytree(PAGES, tmp_path / "pages")
+    page = folder / "myopia.md"
+    begin, end = marks("verdict")
+    head, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{head}{begin}\nwrong\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+    assert main([str(folder), str(RESULTS)]) == 1
+    assert "myopia.md: its tables are out of date" in capsys.readouterr().err
+    assert main([str(folder), str(RESULTS), "--fix"]) == 0
+    assert page.read_text(encoding="utf-8") == (PAGES / "myopia.md").read_text(encoding="utf-8")
+
+
+def test_every_value_of_a_paper_has_found_its_trials():
+    """A label that is no longer one would leave a row without a value."""
+    for page, _, wanted in pages(PAGES, RESULTS):
+        assert "no value" not in wanted, page
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_committed_run_is_what_the_command_on_its_page_plans(name):
+    words = PAPER[name]["command"].split()
+    assert words[:3] == ["ebmark", "run", name]
+    planned = {trial.id for trial in study.load(name, quick="--quick" in words).trials()}
+    assert set(Run.of(RESULTS / name).trials["id"]) == planned
+
+
+# ---------------------------------------------------------------------------------------------------- studies
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_study_runs_in_its_smallest_cell(name):
+    """Every method of the quick form once, for some steps, where the data have the fewest dimensions."""
+    trials = {}
+    for trial in study.load(name, quick=True).trials():
+        trials.setdefault((trial.lane, trial.method), trial)
+    for trial in trials.values():
+        steps = Budget(steps=3, batch=64)
+        small = replace(trial, budget=steps, n_train=None, metrics=trial.metrics[:1], checkpoints=2)
+        record = execute(small, Place(env={"env": "test"}))
+        assert (record.trial["status"], record.trial["reason"]) == ("ok", "")
