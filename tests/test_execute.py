@@ -74,6 +74,23 @@ def test_a_perfect_model_has_no_divergence_and_the_log_z_that_it_was_given():
         assert last[metric]["trusted"]
 
 
+def test_log_z_is_not_estimated_where_no_metric_needs_it():
+    """Above d = 2 the gap to a learned constant would cost a sampler's run; the own divergence needs none."""
+    unknown = {"network": ("mlp", {"width": 4}), "dataset": ("gaussian", {"dim": 3})}
+    for metrics, names in (
+        (("fisher", "kl_own"), {"fisher", "kl_own", "log_z_own"}),
+        (("kl",), {"kl", "log_z_own", "log_z_gap"}),
+    ):
+        record = execute(trial(metrics=metrics, max_gradients=150_000, **unknown), HERE)
+        rows = {point["metric"]: point for point in record.curve if point["step"] == 20}
+        assert {name for name in rows if not name.startswith("log_") or "log_z" in name} == names
+    assert rows["kl"]["gradients"] > 10_000
+    # KL and the gap share one log Z, so that the divergence with the method's own is their difference.
+    own = execute(trial(metrics=("kl", "kl_own"), max_gradients=150_000, **unknown), HERE)
+    rows = {point["metric"]: point["value"] for point in own.curve if point["step"] == 20}
+    assert rows["kl_own"] == pytest.approx(rows["kl"] - rows["log_z_gap"], abs=1e-9)
+
+
 def test_a_budget_of_few_steps_ends_with_what_is_measured_at_the_end_only():
     """One step uses the budget up at the first checkpoint; samples and log Z above d = 2 are of the end."""
     record = execute(perfect(("two_modes", {"dim": 4}), metrics=("kl",), checkpoints=6), HERE)
