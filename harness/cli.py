@@ -226,6 +226,22 @@ def check(
 
 
 @app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="method, dataset or metric")],
+    name: Annotated[str, typer.Argument(help="Its name in studies, e.g. my_method.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write; default ebmark-NAME.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a package with a plug-in that works, its entry point, its test and a study."""
+    from ebmark.commands import new as command
+
+    _one_of("new", kind, command.KINDS)
+    command.write(Console(as_json=as_json), kind, name, output)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
     """Look for what is wrong with this machine and say how to mend it."""
     from ebmark.commands.doctor import show

@@ -1,0 +1,1 @@
+"""The files that ``ebmark new`` writes, as Jinja templates."""
