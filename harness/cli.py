@@ -13,6 +13,7 @@ import typer
 
 from ebmark.console import Console
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
+from ebmark.places import Place, place
 
 app = typer.Typer(
     name="ebmark",
@@ -28,7 +29,8 @@ Spec = Annotated[
     str, typer.Argument(help="A study file, or the name of a shipped study (`ebmark ls studies`).")
 ]
 Folder = Annotated[
-    Path | None, typer.Argument(help="A results folder; by default the newest under results/.")
+    Place | None,
+    typer.Argument(parser=place, help="A results folder or s3://...; by default the newest under results/."),
 ]  # typer reads it at run time
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Methods = Annotated[
@@ -48,7 +50,10 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="Overlay the study's [quick] table; another results folder.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Results folder; default results/<study>.")
+    Place | None,
+    typer.Option(
+        "-o", "--output", parser=place, help="Results folder or s3://bucket/prefix; default results/<study>."
+    ),
 ]
 
 
@@ -167,7 +172,10 @@ def status(folder: Folder = None, as_json: Json = False) -> None:
 def report(
     folder: Folder = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write; default DIR/report.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A local folder to write to; default DIR/report, of s3://... in results/."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -175,7 +183,8 @@ def report(
     from ebmark.commands.report import write
 
     folder = _results(folder)
-    write(Console(as_json=as_json), folder, output or folder / "report")
+    beside = folder if isinstance(folder, Path) else RESULTS / folder.name  # figures are made locally
+    write(Console(as_json=as_json), folder, output or beside / "report")
 
 
 @app.command()
@@ -192,8 +201,8 @@ def show(
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="A results folder, what was before.")],
-    b: Annotated[Path, typer.Argument(help="A results folder, what is now.")],
+    a: Annotated[Place, typer.Argument(parser=place, help="A results folder, what was before.")],
+    b: Annotated[Place, typer.Argument(parser=place, help="A results folder, what is now.")],
     as_json: Json = False,
 ) -> None:
     """Show what changed between two results folders, paired by method, data set, dimension and seed."""
@@ -254,7 +263,7 @@ def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:
         raise SpecError(f"{option}: {given!r} given{did_you_mean(given, allowed)}")
 
 
-def _results(folder: Path | None) -> Path:
+def _results(folder: Place | None) -> Place:
     if folder is not None:
         return folder
     from ebmark.store import latest

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
-from ebmark.parts import write_atomic
+from ebmark.parts import read_json, write_atomic
+from ebmark.places import Place
 
 FILE = "cost.json"
 OUTDATED = "measured before the study grew: run the study again"
@@ -47,16 +48,24 @@ class CostLane:
         )
 
 
-def read_lane(folder: Path) -> CostLane:
+def read_lane(folder: Place) -> CostLane:
     """The record of a folder, empty where there is none."""
-    path = folder / FILE
-    if not path.exists():
+    stored = read_json(folder / FILE, _is_lane)
+    if stored is None:
         return CostLane()
-    stored = json.loads(path.read_text())
     return CostLane(planned=frozenset(stored["planned"]), outdated=stored["outdated"])
 
 
-def write_lane(folder: Path, lane: CostLane) -> None:
+def write_lane(folder: Place, lane: CostLane) -> None:
     """Stores the record."""
     content = {"planned": sorted(lane.planned), "outdated": dict(lane.outdated)}
     write_atomic(folder / FILE, json.dumps(content).encode())
+
+
+def _is_lane(stored: Any) -> bool:
+    if not isinstance(stored, dict):
+        return False
+    planned, outdated = stored.get("planned"), stored.get("outdated")
+    if not (isinstance(planned, list) and isinstance(outdated, dict)):
+        return False
+    return all(isinstance(id, str) for id in planned) and all(type(n) is int for n in outdated.values())

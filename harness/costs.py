@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from ebmark.env import machine
 from ebmark.errors import StoreError
 from ebmark.parts import to_frame
+from ebmark.places import Place
 from ebmark.tables import load, must_be_results
 
 KINDS = ("forward", "input_gradient", "second_order", "backward")
@@ -55,7 +56,7 @@ class Measured:
     evaluation: pd.DataFrame
 
 
-def measured(folder: Path) -> Measured:
+def measured(folder: Place) -> Measured:
     """What the trials of a results folder cost; empty where none is ok.
 
     Raises:
@@ -104,13 +105,14 @@ def _evaluation(curve: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return each.groupby([*KEYS, "metric"], as_index=False)[EVALUATION].median()
 
 
-def sources(folder: Path) -> list[Measured]:
+def sources(folder: Place) -> list[Measured]:
     """Own tables first, then the newest beside them that this machine has written; empty where none is."""
-    own = [folder] if (folder / "trials").is_dir() else []
-    others = [f for f in folder.parent.glob("*") if f != folder and (f / "trials").is_dir()]
+    own: list[Place] = [folder] if (folder / "trials").is_dir() else []
+    beside = folder.parent.glob("*") if isinstance(folder, Path) else ()  # an object store is far to search
+    others = [f for f in beside if f != folder and (f / "trials").is_dir()]
     others.sort(key=lambda f: (f / "trials").stat().st_mtime_ns, reverse=True)
     found = []
-    for one in own + others[:NEWEST]:
+    for one in [*own, *others[:NEWEST]]:
         try:
             if one == folder or machine() in _machines(one):
                 found.append(measured(one))
@@ -119,7 +121,7 @@ def sources(folder: Path) -> list[Measured]:
     return [source for source in found if len(source.steps)]
 
 
-def _machines(folder: Path) -> set[tuple[str, str]]:
+def _machines(folder: Place) -> set[tuple[str, str]]:
     env = to_frame(load(folder, "env", ["host", "cpu"]).data)
     return set(zip(env["host"], env["cpu"], strict=True))
 

@@ -1,56 +1,65 @@
-"""The lock of a results folder: one writer, whom the kernel forgets when it ends, however it ends."""
+"""The lock of a results folder: one writer at a time, told from one that has died.
+
+In a local folder it is the kernel's lock on the file ``.lock``, which ends with its holder, however it ends.
+A folder that hosts share may not carry such a lock from one to the next, and an object store has none: there
+a writer touches its mark every ``BEAT`` seconds, and a mark that is older than ``STALE`` by the store's own
+clock is that of a dead writer. Where the mark is that of a process of this host that is gone, nobody waits.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import os
 import platform
+import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from ebmark.errors import StoreError
+from ebmark.places import Place
 
+BEAT, STALE = 20.0, 120.0  # seconds
 _FILE = ".lock"
 _TRIES, _PAUSE = 5, 0.02  # ``is_locked`` holds the lock for a moment
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what a shared folder may answer
+MEND = "wait for it, or write elsewhere with `-o DIR`"
 
 
-def acquire(folder: Path) -> int:
-    """Locks ``folder`` for this process and writes into the lock's file who holds it.
+class Lock(Protocol):
+    """What the holder has."""
 
-    Returns:
-        A file descriptor; closing it frees the lock.
+    def check(self) -> None:
+        """Raises a one-line ``StoreError`` where another writer has taken over meanwhile."""
+
+    def release(self) -> None:
+        """Lets the next one in."""
+
+
+def acquire(folder: Place) -> Lock:
+    """Locks ``folder`` for this process and leaves a mark that says who holds it.
 
     Raises:
         StoreError: another process, or this one, holds it.
-        OSError: the file cannot be written.
+        OSError: the mark cannot be written.
     """
-    descriptor = os.open(folder / _FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        if not _taken(descriptor):
-            owner = os.read(descriptor, 1000).decode(errors="replace").strip() or "an unknown process"
-            mend = "wait for it, or write elsewhere with `-o DIR`"
-            raise StoreError(f"{folder}: another run is writing here ({owner}); {mend}")
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+    if isinstance(folder, Path):
+        return _Kernel(folder)
+    from ebmark.lease import Lease
+
+    return Lease(folder)
 
 
-def _taken(descriptor: int) -> bool:
-    for _ in range(_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE)
-        else:
-            return True
-    return False
-
-
-def is_locked(folder: Path) -> bool:
+def is_locked(folder: Place) -> bool:
     """Whether a run is writing to ``folder`` now."""
+    if not isinstance(folder, Path):
+        from ebmark.lease import is_leased
+
+        return is_leased(folder)
     try:
         descriptor = os.open(folder / _FILE, os.O_RDONLY)
     except OSError:
@@ -59,6 +68,150 @@ def is_locked(folder: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:
+        pass  # no such locks here: the mark has to do
     finally:
+        owner, touched = _owner(descriptor), os.fstat(descriptor).st_mtime
         os.close(descriptor)
+    return _elsewhere(owner) and time.time() - touched < STALE
+
+
+class _Kernel:
+    """The lock of a folder on a disk, local or shared."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _FILE
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path, flags, 0o644)
+        try:
+            owner = _owner(self._descriptor)
+            if not _taken(self._descriptor):
+                owner = _owner(self._descriptor) or owner
+                raise refused(folder, owner)
+            if _elsewhere(owner) and (age := self._age(folder)) < STALE:
+                raise refused(folder, owner, age, str(self._path))
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, mark().encode(), 0)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._beat = Beat(lambda: os.utime(self._descriptor))
+
+    def _age(self, folder: Path) -> float:
+        """Seconds since the mark was touched, both times by the clock of the file system."""
+        with tempfile.TemporaryFile(dir=folder, prefix=_FILE) as now:
+            return os.fstat(now.fileno()).st_mtime - os.fstat(self._descriptor).st_mtime
+
+    def check(self) -> None:
+        """Nothing: the kernel takes no lock away."""
+
+    def release(self) -> None:
+        """Empties the mark and gives the lock back."""
+        self._beat.stop()
+        try:
+            os.ftruncate(self._descriptor, 0)
+        finally:
+            os.close(self._descriptor)
+
+
+class Beat:
+    """Calls ``touch`` every ``BEAT`` seconds from a thread of its own, until it is stopped."""
+
+    def __init__(self, touch: Callable[[], None]) -> None:
+        self._touch, self._stopped = touch, threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lock", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while not self._stopped.wait(BEAT):
+            try:
+                self._touch()
+            except OSError:
+                continue  # the next one may succeed; a store that cannot be reached fails the writer too
+
+    def stop(self) -> None:
+        """Waits for the last call."""
+        self._stopped.set()
+        self._thread.join()
+
+
+def mark() -> str:
+    """Who this process is, in one line of JSON."""
+    kernel, since = _kernel(), _since(os.getpid())
+    return json.dumps({"process": os.getpid(), "host": platform.node(), "kernel": kernel, "since": since})
+
+
+def refused(folder: Place, owner: str, age: float | None = None, place: str = "") -> StoreError:
+    """What the second writer is told: who holds the lock and, where it beats, how it ends.
+
+    Args:
+        folder: of the results.
+        owner: the mark of the holder.
+        age: seconds since it was touched.
+        place: of the mark.
+    """
+    found = _parsed(owner)
+    who = f"process {found['process']} on {found['host']}" if found else "an unknown process"
+    what = "another run is writing here"
+    if age is None:
+        return StoreError(f"{folder}: {what} ({who}); {MEND}")
+    end = f"if it has died, try again in {max(STALE - age, 1):.0f} s or remove {place}"
+    return StoreError(f"{folder}: {what} ({who}, seen {max(age, 0):.0f} s ago); {MEND}; {end}")
+
+
+def is_dead(owner: str) -> bool:
+    """Whether a mark is that of a process of this host that is gone for sure."""
+    found = _parsed(owner)
+    if not found or found.get("kernel") != _kernel():
+        return False
+    return _since(found["process"]) != found.get("since")
+
+
+def _elsewhere(owner: str) -> bool:
+    """Whether a mark is that of another host, where the kernel here knows of no lock."""
+    return bool(_parsed(owner)) and not is_dead(owner) and _parsed(owner).get("host") != platform.node()
+
+
+def _parsed(owner: str) -> dict[str, object]:
+    try:
+        found = json.loads(owner)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and {"process", "host"} <= set(found) else {}
+
+
+def _kernel() -> str:
+    """What tells this running system and its process ids from any other."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _since(process: object) -> str:
+    """When a process began, by the kernel's clock; "" where there is none."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+
+
+def _taken(descriptor: int) -> bool:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            return True  # the marks have to do
+        else:
+            return True
     return False

@@ -7,17 +7,20 @@ aside: pandas and pyarrow ignore them, as this module does.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebmark.errors import StoreError
+from ebmark.places import Place
 from ebmark.record import SCHEMA, TABLES, Row, row
 
 _VERSION = b"ebmark_schema"
@@ -72,24 +75,29 @@ def to_frame(data: pa.Table) -> pd.DataFrame:
 
 
 @contextmanager
-def one_line_errors(path: Path) -> Iterator[None]:
+def one_line_errors(path: Place) -> Iterator[None]:
     """Turns an operating-system error into a one-line ``StoreError`` that names ``path``."""
     try:
         yield
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise StoreError(f"{path}: cannot be written: {reason}{_HINTS.get(error.errno or 0, '')}") from error
+        hint = _HINTS.get(error.errno or 0, "")
+        raise StoreError(f"{path}: cannot be written: {reason(error)}{hint}") from error
 
 
-def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
+def write_atomic(path: Place, content: bytes, *, sync: bool = True) -> None:
     """Writes a file whole or not at all, and durably: temporary name, fsync, rename, fsync of the folder.
 
-    Without ``sync`` the caller owes the last, once for all files of a folder.
+    Without ``sync`` the caller owes the last, once for all files of a folder. In an object store one call is
+    enough.
     """
+    if not isinstance(path, Path):
+        with one_line_errors(path):
+            path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.tmp")
     with one_line_errors(path):
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=_new) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -102,8 +110,17 @@ def write_atomic(path: Path, content: bytes, *, sync: bool = True) -> None:
             sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes renames and removals inside ``folder`` durable."""
+def _new(path: str, flags: int) -> int:
+    """Opens a new file: what lies in its place, be it a link to elsewhere, is removed and not followed."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def sync_folder(folder: Place) -> None:
+    """Makes renames and removals inside ``folder`` durable; an object store does that by itself."""
+    if not isinstance(folder, Path):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -111,34 +128,86 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(path: Path, data: pa.Table, *, sync: bool = True) -> None:
+def write_table(path: Place, data: pa.Table, *, sync: bool = True) -> None:
     """Writes one Parquet file atomically, zstd, with page checksums so that a flipped bit is noticed."""
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd", write_page_checksum=True)
     write_atomic(path, sink.getvalue(), sync=sync)
 
 
-def read_table(path: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: Place, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads one file into the table's schema: extra columns are ignored, absent ones are null.
 
     Raises:
         FileNotFoundError: the file is gone.
-        DamagedPartError: it cannot be read.
-        StoreError: a newer ebmark wrote it.
+        DamagedPartError: what it holds cannot be understood.
+        StoreError: it cannot be read, or a newer ebmark wrote it.
     """
-    schema = arrow_schema(table)
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    with _told_apart(path), open_file(path) as source:
+        return _parsed(path, source, table, columns)
+
+
+@contextmanager
+def _told_apart(path: Place) -> Iterator[None]:
+    """Tells a damaged file from one that cannot be reached: a part that may be whole is never set aside."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            written = file.schema_arrow
-            _check_footer(path, table, written, file.metadata)
-            present = [name for name in wanted.names if name in written.names]
-            return _conform(file.read(columns=present, use_threads=False), wanted)  # parts are small
+        yield
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DamagedPartError(f"{path}: skipped, damaged: {reason}") from None
+        if isinstance(error, OSError) and (error.errno or not _is_reachable(path)):
+            raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+        raise DamagedPartError(f"{path}: skipped, damaged: {reason(error)}") from None
+
+
+def _is_reachable(path: Place) -> bool:
+    """Whether the bytes of a file come: Arrow tells neither a lost network nor nonsense by a number."""
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
+
+
+def open_file(path: Place) -> Any:
+    """A binary file to read from; a context manager."""
+    return open(path, "rb") if isinstance(path, Path) else path.open()
+
+
+def _parsed(path: Place, source: Any, table: str, columns: Sequence[str] | None) -> pa.Table:
+    schema = arrow_schema(table)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        written = file.schema_arrow
+        _check_footer(path, table, written, file.metadata)
+        present = [name for name in wanted.names if name in written.names]
+        return _conform(file.read(columns=present, use_threads=False), wanted)  # parts are small
+
+
+def read_json(path: Place, understood: Callable[[Any], bool]) -> Any:
+    """What a small file beside the tables holds, None where there is none.
+
+    Raises:
+        StoreError: it cannot be read, or holds something else.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+    except (ValueError, RecursionError):
+        stored = None
+    if stored is None or not understood(stored):
+        raise StoreError(f"{path}: damaged; remove it, a run writes it again")
+    return stored
+
+
+def reason(error: BaseException) -> str:
+    """Why, in one line."""
+    if isinstance(error, OSError) and error.strerror and error.errno:
+        return error.strerror.lower()
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -153,7 +222,7 @@ def _conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _check_footer(path: Path, table: str, written: pa.Schema, footer: pq.FileMetaData) -> None:
+def _check_footer(path: Place, table: str, written: pa.Schema, footer: pq.FileMetaData) -> None:
     """Checks what the checksums of the pages do not cover: version, columns and number of rows."""
     version = int((written.metadata or {}).get(_VERSION, b"0"))
     if version > SCHEMA:
@@ -168,17 +237,19 @@ def _check_footer(path: Path, table: str, written: pa.Schema, footer: pq.FileMet
         raise DamagedPartError(f"{path}: skipped, damaged: {rows} rows instead of {footer.num_rows}")
 
 
-def part_paths(folder: Path) -> list[Path]:
+def part_paths(folder: Place) -> list[Place]:
     """The finished parts of one table in the order in which they were written."""
-    return sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+    return sorted(
+        (path for path in folder.glob("*.parquet") if path.name[0] not in "._"), key=lambda path: path.name
+    )
 
 
-def part_number(path: Path) -> int:
+def part_number(path: Place) -> int:
     """The number of a part, -1 for a file of another name."""
     match = re.fullmatch(r"part-(\d+)\.parquet", path.name)
     return int(match[1]) if match else -1
 
 
-def part_path(folder: Path, number: int) -> Path:
+def part_path(folder: Place, number: int) -> Place:
     """The name of part ``number``."""
     return folder / f"part-{number:08d}.parquet"

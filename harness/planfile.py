@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from typing import Any
 
-from ebmark.parts import write_atomic
+from ebmark.parts import read_json, write_atomic
+from ebmark.places import Place
 
 FILE = "plan.json"
 
 
-def read_plan(folder: Path) -> dict[str, float]:
+def read_plan(folder: Place) -> dict[str, float]:
     """By trial id in plan order, the seconds that the trial is expected to add to the run's wall-clock.
 
     In the quality lane these are its own seconds over the number of trials side by side. Empty where there is
     no plan; all 0 in a plan of before there were forecasts.
     """
-    path = folder / FILE
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    return dict.fromkeys(stored, 0.0) if isinstance(stored, list) else stored
+    stored = read_json(folder / FILE, _is_plan)
+    return dict.fromkeys(stored, 0.0) if isinstance(stored, list) else stored or {}
 
 
-def write_plan(folder: Path, seconds: Mapping[str, float]) -> None:
+def _is_plan(stored: Any) -> bool:
+    values = stored.values() if isinstance(stored, dict) else ()
+    ids = stored if isinstance(stored, dict | list) else (None,)
+    return all(isinstance(id, str) for id in ids) and all(type(value) in (int, float) for value in values)
+
+
+def write_plan(folder: Place, seconds: Mapping[str, float]) -> None:
     """Stores the plan."""
     rounded = {id: float(f"{value:.3g}") for id, value in seconds.items()}
     write_atomic(folder / FILE, json.dumps(rounded).encode())

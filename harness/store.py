@@ -7,10 +7,8 @@ part of ``trials`` belongs to an append that was cut short; the next writer remo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Self
 
 from ebmark.errors import StoreError
@@ -25,6 +23,7 @@ from ebmark.parts import (
     write_atomic,
     write_table,
 )
+from ebmark.places import Place, rename
 from ebmark.record import SCHEMA, Record
 from ebmark.tables import (
     PARTED,
@@ -35,9 +34,11 @@ from ebmark.tables import (
     kept,
     latest,
     load,
+    model_path,
     read,
     read_model,
     read_samples,
+    samples_path,
     warnings,
 )
 
@@ -56,10 +57,12 @@ class Store:
         StoreError: the folder cannot be written, or another process is writing to it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
         with one_line_errors(folder):
             for name in _FOLDERS:
+                if (folder / name).is_symlink():
+                    raise StoreError(f"{folder / name}: a link; allowed: a folder of its own, no way out")
                 (folder / name).mkdir(parents=True, exist_ok=True)
             self._lock = acquire(folder)
         try:
@@ -77,10 +80,12 @@ class Store:
 
     def close(self) -> None:
         """Lets the next writer in."""
-        os.close(self._lock)
+        self._lock.release()
 
     def append(self, records: Sequence[Record]) -> None:
         """Stores the records, each the newest of its trial: the rows of all or, on an error, of none."""
+        with one_line_errors(self.folder):
+            self._lock.check()
         rows = _rows(records, self._environments)
         parts = {table: to_arrow(table, rows[table]) for table in PARTED if rows[table]}
         newest = {str(record.trial["id"]): record for record in records}
@@ -127,9 +132,9 @@ class Store:
     def _write_files(self, id: str, record: Record) -> None:
         if record.samples:
             samples = to_arrow("samples", [{**row, "id": id} for row in record.samples])
-            write_table(self.folder / "samples" / f"{id}.parquet", samples, sync=False)
+            write_table(samples_path(self.folder, id), samples, sync=False)
         if record.model is not None:
-            write_atomic(self.folder / "models" / f"{id}.safetensors", record.model, sync=False)
+            write_atomic(model_path(self.folder, id), record.model, sync=False)
 
     def _sync_files(self, records: Collection[Record]) -> None:
         with one_line_errors(self.folder):
@@ -143,9 +148,9 @@ class Store:
         with one_line_errors(self.folder):
             for id, record in newest.items():
                 if not record.samples:
-                    (self.folder / "samples" / f"{id}.parquet").unlink(missing_ok=True)
+                    samples_path(self.folder, id).unlink(missing_ok=True)
                 if record.model is None:
-                    (self.folder / "models" / f"{id}.safetensors").unlink(missing_ok=True)
+                    model_path(self.folder, id).unlink(missing_ok=True)
 
     def _recover(self) -> int:
         """Removes what an append that was cut short left behind; returns the next number."""
@@ -175,11 +180,11 @@ def _rows(records: Sequence[Record], known: set[Any]) -> dict[str, list[dict[str
     }
 
 
-def _retire(folder: Path, part: Loaded) -> None:
+def _retire(folder: Place, part: Loaded) -> None:
     """Removes the parts that a compaction has rewritten; what it could not read is kept for the user."""
     with one_line_errors(folder):
         for path in part.parts:
             path.unlink()
         for path in part.damaged:
-            path.rename(path.with_name(f".damaged-{path.name}"))
+            rename(path, f".damaged-{path.name}")
         sync_folder(folder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import pyarrow as pa
 from ebmark.costlane import OUTDATED, CostLane, read_lane
 from ebmark.errors import StoreError
 from ebmark.machines import doubt_others
-from ebmark.parts import DamagedPartError, part_paths, read_table, to_arrow, to_frame
+from ebmark.parts import DamagedPartError, part_paths, read_table, reason, to_arrow, to_frame
+from ebmark.places import Place
 
 PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _LISTINGS = 10  # parts are listed again when a compaction removes one under the reader
 
 
@@ -31,7 +35,7 @@ class Tables:
         warnings: the parts that were skipped, by name, one line each.
     """
 
-    folder: Path
+    folder: Place
     trials: pd.DataFrame
     curve: pd.DataFrame
     env: pd.DataFrame
@@ -49,11 +53,11 @@ class Loaded:
     """
 
     data: pa.Table
-    parts: tuple[Path, ...]
-    damaged: Mapping[Path, str]
+    parts: tuple[Place, ...]
+    damaged: Mapping[Place, str]
 
 
-def read(folder: Path) -> Tables:
+def read(folder: Place) -> Tables:
     """Reads a results folder, also while a run writes to it; a damaged part is skipped and named.
 
     Raises:
@@ -76,29 +80,50 @@ def _doubt_outdated(trials: pd.DataFrame, lane: CostLane) -> None:
     trials.loc[outdated, "distrust"] = OUTDATED
 
 
-def read_samples(folder: Path, id: str) -> pd.DataFrame:
+def read_samples(folder: Place, id: str) -> pd.DataFrame:
     """The ``samples`` table of one trial, empty where it has none; a damaged file raises ``StoreError``."""
     try:
-        return to_frame(read_table(folder / "samples" / f"{id}.parquet", "samples"))
+        return to_frame(read_table(samples_path(folder, id), "samples"))
     except FileNotFoundError:
         return to_frame(to_arrow("samples", []))
 
 
-def read_model(folder: Path, id: str) -> bytes | None:
+def samples_path(folder: Place, id: str) -> Place:
+    """The file of one trial's samples."""
+    return folder / "samples" / f"{_file_name(id)}.parquet"
+
+
+def model_path(folder: Place, id: str) -> Place:
+    """The file of one trial's fitted parameters."""
+    return folder / "models" / f"{_file_name(id)}.safetensors"
+
+
+def _file_name(id: str) -> str:
+    """An id that names a file of its folder and of no other: tables may come from anyone."""
+    if not _ID.fullmatch(id):
+        raise StoreError(f"{id!r:.80}: not a trial's id; allowed: letters, digits, '.', '_' and '-'")
+    return id
+
+
+def read_model(folder: Place, id: str) -> bytes | None:
     """The fitted parameters of one trial in safetensors format, None where they were not kept."""
     try:
-        return (folder / "models" / f"{id}.safetensors").read_bytes()
+        return model_path(folder, id).read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise StoreError(f"{model_path(folder, id)}: cannot be read: {reason(error)}") from error
 
 
-def done(folder: Path) -> pd.DataFrame:
+def done(folder: Place) -> pd.DataFrame:
     """Columns id, lane, status and attempt, one row per trial; empty where nothing has been written yet.
 
     Reads little and so does not see damage in other columns; a compaction does, and sets that part aside.
     """
     columns = ["id", "lane", "status", "attempt"]
-    if not folder.exists():
+    with readable(folder):
+        there = folder.exists()
+    if not there:
         return to_frame(to_arrow("trials", []).select(columns))
     must_be_results(folder)
     return to_frame(_newest(load(folder, "trials", [*columns, "finished"]).data).select(columns))
@@ -112,25 +137,37 @@ def latest(results: Path) -> Path:
     return max(folders, key=lambda path: ((path / "trials").stat().st_mtime_ns, path.name))
 
 
-def must_be_results(folder: Path) -> None:
+def must_be_results(folder: Place) -> None:
     """Raises a one-line ``StoreError`` for anything but a results folder."""
-    if not folder.is_dir():
-        raise StoreError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-    if not (folder / "trials").is_dir():
-        raise StoreError(f"{folder}: not a results folder, it has no folder trials/")
+    with readable(folder):
+        if not folder.is_dir():
+            raise StoreError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+        if not (folder / "trials").is_dir():
+            raise StoreError(f"{folder}: not a results folder, it has no folder trials/")
 
 
-def load(folder: Path, table: str, columns: Sequence[str] | None = None) -> Loaded:
+@contextmanager
+def readable(folder: Place) -> Iterator[None]:
+    """Turns an operating-system error into a one-line ``StoreError``."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {reason(error)}") from error
+
+
+def load(folder: Place, table: str, columns: Sequence[str] | None = None) -> Loaded:
     """All rows of one table, part by part, doubles included."""
     for _ in range(_LISTINGS):
         try:
-            return _load_listed(part_paths(folder / table), table, columns)
+            with readable(folder / table):
+                paths = part_paths(folder / table)
+            return _load_listed(paths, table, columns)
         except FileNotFoundError:
             continue
     raise StoreError(f"{folder / table}: parts disappear while they are read; try again")
 
 
-def _load_listed(paths: Sequence[Path], table: str, columns: Sequence[str] | None) -> Loaded:
+def _load_listed(paths: Sequence[Place], table: str, columns: Sequence[str] | None) -> Loaded:
     nothing = to_arrow(table, [])
     pieces, damaged = {}, {}
     for path in paths:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ebmark import stats
 from ebmark.comparison import MARKS, compare
 from ebmark.console import Console
 from ebmark.errors import StoreError
+from ebmark.places import Place
 from ebmark.store import read
 
 COLUMNS = [
@@ -30,7 +30,7 @@ COLUMNS = [
 ]
 
 
-def show(console: Console, a: Path, b: Path) -> None:
+def show(console: Console, a: Place, b: Place) -> None:
     """What changed from results A to results B: for each method over all data sets, then where it changed.
 
     The JSON document has every row.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +10,7 @@ from pandas import DataFrame, Series
 
 from ebmark.console import Console
 from ebmark.lookup import again, found
+from ebmark.places import Place
 from ebmark.progress import duration
 from ebmark.store import read
 
@@ -47,7 +47,7 @@ WORK = (
 )
 
 
-def show(console: Console, id: str, folder: Path) -> None:
+def show(console: Console, id: str, folder: Place) -> None:
     """One trial: settings, costs, curve, how it ended, and the command that repeats it.
 
     Of a crash the traceback, of a divergence the last losses and gradient norms.
