@@ -7,13 +7,18 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from ebmark.console import Console
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
-from ebmark.places import Place, place
+from ebmark.places import place
+
+if TYPE_CHECKING:
+    from ebmark.places import Place
+else:
+    Place = Path  # typer knows no unions; the parser makes what it is
 
 app = typer.Typer(
     name="ebmark",

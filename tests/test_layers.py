@@ -15,7 +15,8 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 
 # A name covers the modules below it. Layer 0 holds leaves and plain values.
 LAYERS: Mapping[int, str] = {
-    0: "ebmark ebmark.places ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
+    0: "ebmark.places "
+    "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
     "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
     "ebmark.samplers ebmark.normaliser ebmark.smc ebmark.base ebmark.probe "
@@ -27,7 +28,8 @@ LAYERS: Mapping[int, str] = {
     "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
     "ebmark.dataset_check ebmark.metric_check",
-    5: "ebmark.lease ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
+    5: "ebmark.lease "
+    "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
     "ebmark.tuning ebmark.planfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
