@@ -13,12 +13,12 @@ import typer
 
 from ebmark.console import Console
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
-from ebmark.places import place
+from ebmark.locations import location
 
 if TYPE_CHECKING:
-    from ebmark.places import Place
+    from ebmark.locations import Location
 else:
-    Place = Path  # typer knows no unions; the parser makes what it is
+    Location = Path  # typer knows no unions; the parser makes what it is
 
 app = typer.Typer(
     name="ebmark",
@@ -34,8 +34,8 @@ Spec = Annotated[
     str, typer.Argument(help="A study file, or the name of a shipped study (`ebmark ls studies`).")
 ]
 Folder = Annotated[
-    Place | None,
-    typer.Argument(parser=place, help="A results folder or s3://...; by default the newest under results/."),
+    Location | None,
+    typer.Argument(parser=location, help="A results folder or s3://...; default: the newest in results/."),
 ]  # typer reads it at run time
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Methods = Annotated[
@@ -55,9 +55,12 @@ Quick = Annotated[
     bool, typer.Option("--quick", help="Overlay the study's [quick] table; another results folder.")
 ]
 Output = Annotated[
-    Place | None,
+    Location | None,
     typer.Option(
-        "-o", "--output", parser=place, help="Results folder or s3://bucket/prefix; default results/<study>."
+        "-o",
+        "--output",
+        parser=location,
+        help="Results folder or s3://...; default results/<study>.",
     ),
 ]
 
@@ -206,8 +209,8 @@ def show(
 
 @app.command()
 def compare(
-    a: Annotated[Place, typer.Argument(parser=place, help="A results folder, what was before.")],
-    b: Annotated[Place, typer.Argument(parser=place, help="A results folder, what is now.")],
+    a: Annotated[Location, typer.Argument(parser=location, help="A results folder, what was before.")],
+    b: Annotated[Location, typer.Argument(parser=location, help="A results folder, what is now.")],
     as_json: Json = False,
 ) -> None:
     """Show what changed between two results folders, paired by method, data set, dimension and seed."""
@@ -268,7 +271,7 @@ def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:
         raise SpecError(f"{option}: {given!r} given{did_you_mean(given, allowed)}")
 
 
-def _results(folder: Place | None) -> Place:
+def _results(folder: Location | None) -> Location:
     if folder is not None:
         return folder
     from ebmark.store import latest

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ebmark.locations import Location
 from ebmark.parts import read_json, write_atomic
-from ebmark.places import Place
 
 FILE = "cost.json"
 OUTDATED = "measured before the study grew: run the study again"
@@ -48,7 +48,7 @@ class CostLane:
         )
 
 
-def read_lane(folder: Place) -> CostLane:
+def read_lane(folder: Location) -> CostLane:
     """The record of a folder, empty where there is none."""
     stored = read_json(folder / FILE, _is_lane)
     if stored is None:
@@ -56,7 +56,7 @@ def read_lane(folder: Place) -> CostLane:
     return CostLane(planned=frozenset(stored["planned"]), outdated=stored["outdated"])
 
 
-def write_lane(folder: Place, lane: CostLane) -> None:
+def write_lane(folder: Location, lane: CostLane) -> None:
     """Stores the record."""
     content = {"planned": sorted(lane.planned), "outdated": dict(lane.outdated)}
     write_atomic(folder / FILE, json.dumps(content).encode())

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from ebmark.env import machine
 from ebmark.errors import StoreError
+from ebmark.locations import Location
 from ebmark.parts import to_frame
-from ebmark.places import Place
 from ebmark.tables import load, must_be_results
 
 KINDS = ("forward", "input_gradient", "second_order", "backward")
@@ -56,7 +56,7 @@ class Measured:
     evaluation: pd.DataFrame
 
 
-def measured(folder: Place) -> Measured:
+def measured(folder: Location) -> Measured:
     """What the trials of a results folder cost; empty where none is ok.
 
     Raises:
@@ -105,9 +105,9 @@ def _evaluation(curve: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return each.groupby([*KEYS, "metric"], as_index=False)[EVALUATION].median()
 
 
-def sources(folder: Place) -> list[Measured]:
+def sources(folder: Location) -> list[Measured]:
     """Own tables first, then the newest beside them that this machine has written; empty where none is."""
-    own: list[Place] = [folder] if (folder / "trials").is_dir() else []
+    own: list[Location] = [folder] if (folder / "trials").is_dir() else []
     beside = folder.parent.glob("*") if isinstance(folder, Path) else ()  # an object store is far to search
     others = [f for f in beside if f != folder and (f / "trials").is_dir()]
     others.sort(key=lambda f: (f / "trials").stat().st_mtime_ns, reverse=True)
@@ -121,7 +121,7 @@ def sources(folder: Place) -> list[Measured]:
     return [source for source in found if len(source.steps)]
 
 
-def _machines(folder: Place) -> set[tuple[str, str]]:
+def _machines(folder: Location) -> set[tuple[str, str]]:
     env = to_frame(load(folder, "env", ["host", "cpu"]).data)
     return set(zip(env["host"], env["cpu"], strict=True))
 

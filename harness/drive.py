@@ -11,8 +11,8 @@ import pandas as pd
 
 from ebmark.costlane import CostLane, read_lane, write_lane
 from ebmark.errors import SpecError
+from ebmark.locations import Location
 from ebmark.parts import part_paths
-from ebmark.places import Place
 from ebmark.planfile import write_plan
 from ebmark.predict import Costs, wall_shares
 from ebmark.progress import Progress
@@ -39,7 +39,7 @@ class Outcome:
         warnings: about damaged parts.
     """
 
-    folder: Place
+    folder: Location
     trained: int
     counts: dict[str, int]
     interrupted: bool
@@ -85,7 +85,7 @@ def missing(
     return [Job(trial=t, attempt=attempts.get(t.id, 0) + 1) for t in trials if wanted(t)]
 
 
-def planned_lane(folder: Place, plan: Sequence[Trial], finished: pd.DataFrame) -> CostLane:
+def planned_lane(folder: Location, plan: Sequence[Trial], finished: pd.DataFrame) -> CostLane:
     """The folder's cost lane once this plan is run: repeated whole if the plan has made it grow."""
     stored = finished[finished["lane"] == "cost"]
     attempts = {id: int(n) for id, n in zip(stored["id"], stored["attempt"], strict=True)}
@@ -94,7 +94,7 @@ def planned_lane(folder: Place, plan: Sequence[Trial], finished: pd.DataFrame) -
 
 def drive(
     study: Study,
-    folder: Place,
+    folder: Location,
     make_runner: Callable[[], Runner],
     *,
     rerun: str | None = None,
@@ -148,7 +148,7 @@ def drive(
     )
 
 
-def tuned(study: Study, folder: Place) -> list[Trial]:
+def tuned(study: Study, folder: Location) -> list[Trial]:
     """The trials at the rates that the tables of ``folder`` speak for, as far as that is decided.
 
     The folder need not exist yet.
@@ -156,14 +156,14 @@ def tuned(study: Study, folder: Place) -> list[Trial]:
     return [] if study.tune is None else study.tuned(_chooser(study.tune, folder))
 
 
-def _chooser(tune: TuneTable, folder: Place) -> Callable[[Sequence[Trial]], float | None]:
+def _chooser(tune: TuneTable, folder: Location) -> Callable[[Sequence[Trial]], float | None]:
     if not (folder / "trials").is_dir():
         return lambda rates: None
     tables = read(folder)
     return chooser(tables.trials, tables.curve, metric_name(tune.by))
 
 
-def undecided(study: Study, folder: Place) -> list[Trial]:
+def undecided(study: Study, folder: Location) -> list[Trial]:
     """What could follow from the rates still to be tried: the trials at the highest rate of each ladder.
 
     They stand for those at the chosen rates, which cost the same; where the own rate wins, none follow.
@@ -177,7 +177,7 @@ def undecided(study: Study, folder: Place) -> list[Trial]:
 def _extend(
     plan: list[Trial],
     study: Study,
-    folder: Place,
+    folder: Location,
     only: str | None,
     shares: Callable[[Sequence[Trial]], Mapping[str, float]],
 ) -> tuple[list[Job], dict[str, float]]:

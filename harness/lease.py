@@ -17,8 +17,8 @@ import time
 from datetime import datetime
 
 from ebmark.errors import StoreError
+from ebmark.locations import Remote
 from ebmark.lock import BEAT, STALE, Beat, is_dead, mark, refused
-from ebmark.places import Remote
 
 _FOLDER = ".lock"
 _TRIES, _PAUSE = 4, 0.5

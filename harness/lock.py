@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ebmark.errors import StoreError
-from ebmark.places import Place
+from ebmark.locations import Location
 
 BEAT, STALE = 20.0, 120.0  # seconds
 _FILE = ".lock"
@@ -40,7 +40,7 @@ class Lock(Protocol):
         """Lets the next one in."""
 
 
-def acquire(folder: Place) -> Lock:
+def acquire(folder: Location) -> Lock:
     """Locks ``folder`` for this process and leaves a mark that says who holds it.
 
     Raises:
@@ -54,7 +54,7 @@ def acquire(folder: Place) -> Lock:
     return Lease(folder)
 
 
-def is_locked(folder: Place) -> bool:
+def is_locked(folder: Location) -> bool:
     """Whether a run is writing to ``folder`` now."""
     if not isinstance(folder, Path):
         from ebmark.lease import is_leased
@@ -141,7 +141,7 @@ def mark() -> str:
     return json.dumps({"process": os.getpid(), "host": platform.node(), "kernel": kernel, "since": since})
 
 
-def refused(folder: Place, owner: str, age: float | None = None, place: str = "") -> StoreError:
+def refused(folder: Location, owner: str, age: float | None = None, place: str = "") -> StoreError:
     """What the second writer is told: who holds the lock and, where it beats, how it ends.
 
     Args:

@@ -9,10 +9,11 @@ from typing import Any
 from pandas import DataFrame, Series
 
 from ebmark.errors import StoreError
+from ebmark.locations import Location
 from ebmark.planfile import read_plan
 
 
-def found(trials: DataFrame, id: str, folder: Path, asked: str) -> Series[Any]:
+def found(trials: DataFrame, id: str, folder: Location, asked: str) -> Series[Any]:
     """The row of the trial whose id begins so.
 
     Args:
@@ -30,14 +31,15 @@ def found(trials: DataFrame, id: str, folder: Path, asked: str) -> Series[Any]:
     some = ", ".join((trials if rows.empty else rows)["id"].head(3))
     if len(rows):
         raise StoreError(f"{id}: {len(rows)} trials begin so in {folder}, give more digits: {some}, ...")
-    others = [path for path in sorted(folder.parent.glob("*/")) if path.name != folder.name]
+    beside = sorted(folder.parent.glob("*/")) if isinstance(folder, Path) else []
+    others = [path for path in beside if path.name != folder.name]
     for other in others:
         if any(known.startswith(id) for known in read_plan(other)):
             raise StoreError(f"{id}: no trial begins so in {folder}; {asked} {id} {shlex.quote(str(other))}")
     raise StoreError(f"{id}: no trial begins so in {folder}; there are {some}, ...")
 
 
-def again(folder: Path, trial: Series[Any]) -> str:
+def again(folder: Location, trial: Series[Any]) -> str:
     """The command line that runs a stored trial again; ``--debug`` after it shows how it goes."""
     options = f" {trial['options']}" if trial.get("options") else ""
     spec, place = shlex.quote(str(folder / "spec.toml")), shlex.quote(str(folder))

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ebmark.errors import StoreError
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.record import SCHEMA, TABLES, Row, row
 
 _VERSION = b"ebmark_schema"
@@ -75,7 +75,7 @@ def to_frame(data: pa.Table) -> pd.DataFrame:
 
 
 @contextmanager
-def one_line_errors(path: Place) -> Iterator[None]:
+def one_line_errors(path: Location) -> Iterator[None]:
     """Turns an operating-system error into a one-line ``StoreError`` that names ``path``."""
     try:
         yield
@@ -84,7 +84,7 @@ def one_line_errors(path: Place) -> Iterator[None]:
         raise StoreError(f"{path}: cannot be written: {reason(error)}{hint}") from error
 
 
-def write_atomic(path: Place, content: bytes, *, sync: bool = True) -> None:
+def write_atomic(path: Location, content: bytes, *, sync: bool = True) -> None:
     """Writes a file whole or not at all, and durably: temporary name, fsync, rename, fsync of the folder.
 
     Without ``sync`` the caller owes the last, once for all files of a folder. In an object store one call is
@@ -117,7 +117,7 @@ def _new(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
-def sync_folder(folder: Place) -> None:
+def sync_folder(folder: Location) -> None:
     """Makes renames and removals inside ``folder`` durable; an object store does that by itself."""
     if not isinstance(folder, Path):
         return
@@ -128,14 +128,14 @@ def sync_folder(folder: Place) -> None:
         os.close(descriptor)
 
 
-def write_table(path: Place, data: pa.Table, *, sync: bool = True) -> None:
+def write_table(path: Location, data: pa.Table, *, sync: bool = True) -> None:
     """Writes one Parquet file atomically, zstd, with page checksums so that a flipped bit is noticed."""
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd", write_page_checksum=True)
     write_atomic(path, sink.getvalue(), sync=sync)
 
 
-def read_table(path: Place, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: Location, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Reads one file into the table's schema: extra columns are ignored, absent ones are null.
 
     Raises:
@@ -148,7 +148,7 @@ def read_table(path: Place, table: str, columns: Sequence[str] | None = None) ->
 
 
 @contextmanager
-def _told_apart(path: Place) -> Iterator[None]:
+def _told_apart(path: Location) -> Iterator[None]:
     """Tells a damaged file from one that cannot be reached: a part that may be whole is never set aside."""
     try:
         yield
@@ -160,7 +160,7 @@ def _told_apart(path: Place) -> Iterator[None]:
         raise DamagedPartError(f"{path}: skipped, damaged: {reason(error)}") from None
 
 
-def _is_reachable(path: Place) -> bool:
+def _is_reachable(path: Location) -> bool:
     """Whether the bytes of a file come: Arrow tells neither a lost network nor nonsense by a number."""
     try:
         path.read_bytes()
@@ -169,12 +169,12 @@ def _is_reachable(path: Place) -> bool:
     return True
 
 
-def open_file(path: Place) -> Any:
+def open_file(path: Location) -> Any:
     """A binary file to read from; a context manager."""
     return open(path, "rb") if isinstance(path, Path) else path.open()
 
 
-def _parsed(path: Place, source: Any, table: str, columns: Sequence[str] | None) -> pa.Table:
+def _parsed(path: Location, source: Any, table: str, columns: Sequence[str] | None) -> pa.Table:
     schema = arrow_schema(table)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     with pq.ParquetFile(source, page_checksum_verification=True) as file:
@@ -184,7 +184,7 @@ def _parsed(path: Place, source: Any, table: str, columns: Sequence[str] | None)
         return _conform(file.read(columns=present, use_threads=False), wanted)  # parts are small
 
 
-def read_json(path: Place, understood: Callable[[Any], bool]) -> Any:
+def read_json(path: Location, understood: Callable[[Any], bool]) -> Any:
     """What a small file beside the tables holds, None where there is none.
 
     Raises:
@@ -222,7 +222,7 @@ def _conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _check_footer(path: Place, table: str, written: pa.Schema, footer: pq.FileMetaData) -> None:
+def _check_footer(path: Location, table: str, written: pa.Schema, footer: pq.FileMetaData) -> None:
     """Checks what the checksums of the pages do not cover: version, columns and number of rows."""
     version = int((written.metadata or {}).get(_VERSION, b"0"))
     if version > SCHEMA:
@@ -237,19 +237,19 @@ def _check_footer(path: Place, table: str, written: pa.Schema, footer: pq.FileMe
         raise DamagedPartError(f"{path}: skipped, damaged: {rows} rows instead of {footer.num_rows}")
 
 
-def part_paths(folder: Place) -> list[Place]:
+def part_paths(folder: Location) -> list[Location]:
     """The finished parts of one table in the order in which they were written."""
     return sorted(
         (path for path in folder.glob("*.parquet") if path.name[0] not in "._"), key=lambda path: path.name
     )
 
 
-def part_number(path: Place) -> int:
+def part_number(path: Location) -> int:
     """The number of a part, -1 for a file of another name."""
     match = re.fullmatch(r"part-(\d+)\.parquet", path.name)
     return int(match[1]) if match else -1
 
 
-def part_path(folder: Place, number: int) -> Place:
+def part_path(folder: Location, number: int) -> Location:
     """The name of part ``number``."""
     return folder / f"part-{number:08d}.parquet"

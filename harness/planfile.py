@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ebmark.locations import Location
 from ebmark.parts import read_json, write_atomic
-from ebmark.places import Place
 
 FILE = "plan.json"
 
 
-def read_plan(folder: Place) -> dict[str, float]:
+def read_plan(folder: Location) -> dict[str, float]:
     """By trial id in plan order, the seconds that the trial is expected to add to the run's wall-clock.
 
     In the quality lane these are its own seconds over the number of trials side by side. Empty where there is
@@ -28,7 +28,7 @@ def _is_plan(stored: Any) -> bool:
     return all(isinstance(id, str) for id in ids) and all(type(value) in (int, float) for value in values)
 
 
-def write_plan(folder: Place, seconds: Mapping[str, float]) -> None:
+def write_plan(folder: Location, seconds: Mapping[str, float]) -> None:
     """Stores the plan."""
     rounded = {id: float(f"{value:.3g}") for id, value in seconds.items()}
     write_atomic(folder / FILE, json.dumps(rounded).encode())

@@ -23,7 +23,7 @@ import pandas as pd
 from ebmark import registry
 from ebmark.api import Dataset, Method, Metric, Network, Passes
 from ebmark.costs import CELL, EVALUATION, KINDS, Measured, shipped, sources
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.step_model import StepModel
 from ebmark.train import planned_steps
@@ -108,7 +108,7 @@ class Costs:
         self._predictions: dict[tuple[Any, ...], Prediction] = {}
 
     @classmethod
-    def beside(cls, folder: Place, pilot: Measured | None = None) -> Costs:
+    def beside(cls, folder: Location, pilot: Measured | None = None) -> Costs:
         """From a pilot run, the folder's own tables and those beside it; without any from the shipped one."""
         found = [*([pilot] if pilot is not None and len(pilot.steps) else []), *sources(folder)]
         return cls(found) if found else cls([shipped()], calibrated=False)

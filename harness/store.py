@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from ebmark.errors import StoreError
+from ebmark.locations import Location, rename
 from ebmark.lock import acquire, is_locked
 from ebmark.parts import (
     one_line_errors,
@@ -23,7 +24,6 @@ from ebmark.parts import (
     write_atomic,
     write_table,
 )
-from ebmark.places import Place, rename
 from ebmark.record import SCHEMA, Record
 from ebmark.tables import (
     PARTED,
@@ -57,7 +57,7 @@ class Store:
         StoreError: the folder cannot be written, or another process is writing to it.
     """
 
-    def __init__(self, folder: Place) -> None:
+    def __init__(self, folder: Location) -> None:
         self.folder = folder
         with one_line_errors(folder):
             for name in _FOLDERS:
@@ -180,7 +180,7 @@ def _rows(records: Sequence[Record], known: set[Any]) -> dict[str, list[dict[str
     }
 
 
-def _retire(folder: Place, part: Loaded) -> None:
+def _retire(folder: Location, part: Loaded) -> None:
     """Removes the parts that a compaction has rewritten; what it could not read is kept for the user."""
     with one_line_errors(folder):
         for path in part.parts:

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from ebmark.costlane import OUTDATED, CostLane, read_lane
 from ebmark.errors import StoreError
+from ebmark.locations import Location
 from ebmark.machines import doubt_others
 from ebmark.parts import DamagedPartError, part_paths, read_table, reason, to_arrow, to_frame
-from ebmark.places import Place
 
 PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
@@ -35,7 +35,7 @@ class Tables:
         warnings: the parts that were skipped, by name, one line each.
     """
 
-    folder: Place
+    folder: Location
     trials: pd.DataFrame
     curve: pd.DataFrame
     env: pd.DataFrame
@@ -53,11 +53,11 @@ class Loaded:
     """
 
     data: pa.Table
-    parts: tuple[Place, ...]
-    damaged: Mapping[Place, str]
+    parts: tuple[Location, ...]
+    damaged: Mapping[Location, str]
 
 
-def read(folder: Place) -> Tables:
+def read(folder: Location) -> Tables:
     """Reads a results folder, also while a run writes to it; a damaged part is skipped and named.
 
     Raises:
@@ -80,7 +80,7 @@ def _doubt_outdated(trials: pd.DataFrame, lane: CostLane) -> None:
     trials.loc[outdated, "distrust"] = OUTDATED
 
 
-def read_samples(folder: Place, id: str) -> pd.DataFrame:
+def read_samples(folder: Location, id: str) -> pd.DataFrame:
     """The ``samples`` table of one trial, empty where it has none; a damaged file raises ``StoreError``."""
     try:
         return to_frame(read_table(samples_path(folder, id), "samples"))
@@ -88,12 +88,12 @@ def read_samples(folder: Place, id: str) -> pd.DataFrame:
         return to_frame(to_arrow("samples", []))
 
 
-def samples_path(folder: Place, id: str) -> Place:
+def samples_path(folder: Location, id: str) -> Location:
     """The file of one trial's samples."""
     return folder / "samples" / f"{_file_name(id)}.parquet"
 
 
-def model_path(folder: Place, id: str) -> Place:
+def model_path(folder: Location, id: str) -> Location:
     """The file of one trial's fitted parameters."""
     return folder / "models" / f"{_file_name(id)}.safetensors"
 
@@ -105,7 +105,7 @@ def _file_name(id: str) -> str:
     return id
 
 
-def read_model(folder: Place, id: str) -> bytes | None:
+def read_model(folder: Location, id: str) -> bytes | None:
     """The fitted parameters of one trial in safetensors format, None where they were not kept."""
     try:
         return model_path(folder, id).read_bytes()
@@ -115,7 +115,7 @@ def read_model(folder: Place, id: str) -> bytes | None:
         raise StoreError(f"{model_path(folder, id)}: cannot be read: {reason(error)}") from error
 
 
-def done(folder: Place) -> pd.DataFrame:
+def done(folder: Location) -> pd.DataFrame:
     """Columns id, lane, status and attempt, one row per trial; empty where nothing has been written yet.
 
     Reads little and so does not see damage in other columns; a compaction does, and sets that part aside.
@@ -137,7 +137,7 @@ def latest(results: Path) -> Path:
     return max(folders, key=lambda path: ((path / "trials").stat().st_mtime_ns, path.name))
 
 
-def must_be_results(folder: Place) -> None:
+def must_be_results(folder: Location) -> None:
     """Raises a one-line ``StoreError`` for anything but a results folder."""
     with readable(folder):
         if not folder.is_dir():
@@ -147,7 +147,7 @@ def must_be_results(folder: Place) -> None:
 
 
 @contextmanager
-def readable(folder: Place) -> Iterator[None]:
+def readable(folder: Location) -> Iterator[None]:
     """Turns an operating-system error into a one-line ``StoreError``."""
     try:
         yield
@@ -155,7 +155,7 @@ def readable(folder: Place) -> Iterator[None]:
         raise StoreError(f"{folder}: cannot be read: {reason(error)}") from error
 
 
-def load(folder: Place, table: str, columns: Sequence[str] | None = None) -> Loaded:
+def load(folder: Location, table: str, columns: Sequence[str] | None = None) -> Loaded:
     """All rows of one table, part by part, doubles included."""
     for _ in range(_LISTINGS):
         try:
@@ -167,7 +167,7 @@ def load(folder: Place, table: str, columns: Sequence[str] | None = None) -> Loa
     raise StoreError(f"{folder / table}: parts disappear while they are read; try again")
 
 
-def _load_listed(paths: Sequence[Place], table: str, columns: Sequence[str] | None) -> Loaded:
+def _load_listed(paths: Sequence[Location], table: str, columns: Sequence[str] | None) -> Loaded:
     nothing = to_arrow(table, [])
     pieces, damaged = {}, {}
     for path in paths:

@@ -15,7 +15,7 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 
 # A name covers the modules below it. Layer 0 holds leaves and plain values.
 LAYERS: Mapping[int, str] = {
-    0: "ebmark.places "
+    0: "ebmark.locations "
     "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
     "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "

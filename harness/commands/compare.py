@@ -10,7 +10,7 @@ from ebmark import stats
 from ebmark.comparison import MARKS, compare
 from ebmark.console import Console
 from ebmark.errors import StoreError
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.store import read
 
 COLUMNS = [
@@ -30,7 +30,7 @@ COLUMNS = [
 ]
 
 
-def show(console: Console, a: Place, b: Place) -> None:
+def show(console: Console, a: Location, b: Location) -> None:
     """What changed from results A to results B: for each method over all data sets, then where it changed.
 
     The JSON document has every row.

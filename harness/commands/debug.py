@@ -7,7 +7,6 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ from ebmark.console import Console
 from ebmark.drive import one, tuned
 from ebmark.env import describe
 from ebmark.execute import attempt_at
+from ebmark.locations import Location
 from ebmark.recent import LastStep
 from ebmark.record import TRIALS
 from ebmark.store import read
@@ -31,7 +31,7 @@ FIRST, EVERY = 3, 1.0  # steps that are told each, then one in so many seconds
 AS_STORED = "the numbers are those of the stored record, bit for bit"
 
 
-def repeat(console: Console, study: Study, folder: Path, only: str) -> int:
+def repeat(console: Console, study: Study, folder: Location, only: str) -> int:
     """Trains and evaluates the trial in this process, step by step for the eye, and stores nothing.
 
     It has neither a deadline nor company. On the CPU its numbers are those of the stored record, bit for bit,
@@ -115,7 +115,7 @@ def _label(trial: Trial) -> str:
     return f"{registry.label(trial.method)} on {registry.label(trial.dataset)}, seed {trial.seed}"
 
 
-def _stored(folder: Path, trial: Trial) -> tuple[Series[Any], DataFrame] | None:
+def _stored(folder: Location, trial: Trial) -> tuple[Series[Any], DataFrame] | None:
     """The row and the curve of the stored trial."""
     if not (folder / "trials").is_dir():
         return None

@@ -11,7 +11,7 @@ from ebmark import registry
 from ebmark.console import Console
 from ebmark.costs import Measured
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.predict import Costs, Prediction, bases, wall_shares
 from ebmark.progress import duration
 from ebmark.store import done
@@ -33,7 +33,7 @@ COLUMNS = [
 ]
 
 
-def show(console: Console, study: Study, folder: Place, measured: Measured | None = None) -> None:
+def show(console: Console, study: Study, folder: Location, measured: Measured | None = None) -> None:
     """The cells of a study, how many are done, failed or missing, and the predicted cost of the rest.
 
     Args:
@@ -86,7 +86,7 @@ def show(console: Console, study: Study, folder: Place, measured: Measured | Non
     )
 
 
-def piloted(console: Console, study: Study, folder: Place) -> None:
+def piloted(console: Console, study: Study, folder: Location) -> None:
     """The same after a pilot run on this machine."""
     from ebmark.pilot import pilot
     from ebmark.runners.ray import RayRunner

@@ -14,7 +14,7 @@ from ebmark import registry, stats
 from ebmark.comparison import METHOD, PLACE, RATIOS, SPEED, values
 from ebmark.console import Console
 from ebmark.errors import SpecError
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.predict import Costs
 from ebmark.progress import duration
@@ -40,7 +40,7 @@ def wanted(text: str) -> float:
     return share
 
 
-def show(console: Console, study: Study, folder: Place, precision: float) -> None:
+def show(console: Console, study: Study, folder: Location, precision: float) -> None:
     """How many more seeds each comparison with the best method needs, and what they would cost.
 
     Raises:
@@ -110,7 +110,7 @@ def comparisons(frame: DataFrame, precision: float) -> list[dict[str, Any]]:
     return rows
 
 
-def _seconds(study: Study, folder: Place) -> dict[tuple[Any, ...], float]:
+def _seconds(study: Study, folder: Location) -> dict[tuple[Any, ...], float]:
     """Predicted seconds of one trial of the quality lane by CELL."""
     costs, found = Costs.beside(folder), {}
     for trial in study.trials():

@@ -6,13 +6,13 @@ import tomllib
 from pathlib import Path
 
 from ebmark.console import Console
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.report.page import write as write_report
 from ebmark.specfile import overlay
 from ebmark.store import read
 
 
-def write(console: Console, folder: Place, out: Path) -> None:
+def write(console: Console, folder: Location, out: Path) -> None:
     """Writes the report; damaged parts are named."""
     tables = read(folder)
     for warning in tables.warnings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ebmark.console import Console
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
-from ebmark.places import Place
+from ebmark.locations import Location
 from ebmark.runners import Runner
 from ebmark.store import read
 from ebmark.study import Study
@@ -14,7 +14,7 @@ from ebmark.study import Study
 def run(
     console: Console,
     study: Study,
-    folder: Place,
+    folder: Location,
     *,
     runner: str,
     jobs: int | None,
@@ -59,7 +59,7 @@ def run(
     return outcome.exit_code
 
 
-def _stale(study: Study, folder: Place) -> set[str]:
+def _stale(study: Study, folder: Location) -> set[str]:
     """Stored trials of the study whose code has changed since."""
     stored = read(folder).trials.set_index("id")["code"].to_dict()
     return {trial.id for trial in study.trials() if stored.get(trial.id, "") != code_version(trial)}

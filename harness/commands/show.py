@@ -9,8 +9,8 @@ import pandas as pd
 from pandas import DataFrame, Series
 
 from ebmark.console import Console
+from ebmark.locations import Location
 from ebmark.lookup import again, found
-from ebmark.places import Place
 from ebmark.progress import duration
 from ebmark.store import read
 
@@ -47,7 +47,7 @@ WORK = (
 )
 
 
-def show(console: Console, id: str, folder: Place) -> None:
+def show(console: Console, id: str, folder: Location) -> None:
     """One trial: settings, costs, curve, how it ended, and the command that repeats it.
 
     Of a crash the traceback, of a divergence the last losses and gradient norms.

@@ -6,15 +6,15 @@ from collections import Counter
 
 from ebmark.console import Console
 from ebmark.costlane import read_lane
+from ebmark.locations import Location
 from ebmark.lock import is_locked
-from ebmark.places import Place
 from ebmark.planfile import read_plan
 from ebmark.progress import duration
 from ebmark.store import done
 from ebmark.tables import must_be_results
 
 
-def show(console: Console, folder: Place) -> None:
+def show(console: Console, folder: Location) -> None:
     """Counts by status, what the plan of the last run still misses, and how long that should take."""
     must_be_results(folder)
     stored = done(folder)

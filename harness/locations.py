@@ -1,6 +1,6 @@
 """Where results are kept: a local folder, or a place in an object store that is used like one.
 
-``place("results/mine")`` is a ``Path``; ``place("s3://bucket/prefix")``, or any other address that
+``location("results/mine")`` is a ``Path``; ``location("s3://bucket/prefix")``, or any other address that
 ``pyarrow.fs`` knows, is a ``Remote`` with the few operations of a path that a results folder needs. An object
 of a store is written whole or not at all, which is what ``parts.write_atomic`` brings about on a disk.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from ebmark.errors import StoreError
 
@@ -119,10 +119,10 @@ class Remote:
         self.system.move(self.path, self.with_name(name).path)
 
 
-Place: TypeAlias = Path | Remote
+Location: TypeAlias = Path | Remote
 
 
-def rename(file: Place, name: str) -> None:
+def rename(file: Location, name: str) -> None:
     """Gives a file another name in the same folder."""
     if isinstance(file, Path):
         file.rename(file.with_name(name))
@@ -130,7 +130,7 @@ def rename(file: Place, name: str) -> None:
         file.rename(name)
 
 
-def place(text: str) -> Place:
+def location(text: str) -> Location:
     """The local path or the address that a user gave.
 
     Raises:
@@ -151,26 +151,26 @@ def _remote(text: str) -> Remote:
     from pyarrow.fs import FileSystem
 
     address = urlsplit(text)
-    query = dict(parse_qsl(address.query))
-    shown = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
-    if ".." in address.path.split("/"):
-        raise StoreError(f"{shown}: '..' given; allowed: the whole address")
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", "")) if address.scheme == "s3" else urlsplit("")
-    if endpoint.netloc and "endpoint_override" not in query:
-        query |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
-        query.setdefault("region", os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "")
-        query = {name: value for name, value in query.items() if value} | (
-            {} if query["region"] else {"region": "us-east-1"}
-        )
-    full = address._replace(query=urlencode(query)).geturl()
+    path = f"{address.netloc.rpartition('@')[2]}{address.path}".rstrip("/")  # without credentials
+    shown = f"{address.scheme}://{path}"
+    if ".." in path.split("/") or not path:
+        raise StoreError(f"{shown}: not a place; allowed: {address.scheme}://BUCKET/FOLDER without '..'")
     try:
-        system, path = FileSystem.from_uri(full)
+        system, inside = FileSystem.from_uri(address._replace(query=urlencode(_query(address))).geturl())
     except (ArrowException, OSError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = " ".join(str(error).replace(text, shown).split())[:300] or type(error).__name__
         raise StoreError(f"{shown}: cannot be opened: {reason}") from None
-    path = path.rstrip("/")
-    scheme = (
-        shown.rstrip("/").removesuffix(path) if shown.rstrip("/").endswith(path) else f"{address.scheme}://"
-    )
-    kept = f"?{address.query}" if address.query else ""
-    return Remote(scheme=scheme, path=path, query=kept, system=system)
+    inside = inside.rstrip("/")
+    query = f"?{address.query}" if address.query else ""
+    return Remote(scheme=shown.removesuffix(inside), path=inside, query=query, system=system)
+
+
+def _query(address: SplitResult) -> dict[str, str]:
+    """The options of an address; of S3's, a store of one's own is where ``AWS_ENDPOINT_URL`` says."""
+    given = dict(parse_qsl(address.query))
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    if address.scheme != "s3" or not endpoint.netloc or "endpoint_override" in given:
+        return given
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    own = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme, "region": region}
+    return own | given
