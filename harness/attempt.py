@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -71,8 +71,8 @@ class Attempt:
     def __init__(self, trial: Trial, place: Place, number: int, known: Row) -> None:
         self.trial, self.place, self.number, self.known = trial, place, number, known
         self.watch = Watch(place.device)
-        self.started = datetime.now(UTC)
-        self.deadline = math.inf if trial.timeout is None else time.monotonic() + trial.timeout
+        self.started, self._begin = datetime.now(UTC), time.monotonic()
+        self.deadline = math.inf if trial.timeout is None else self._begin + trial.timeout
         self.training: Training | None = None
         self.together = 1
         self.status, self.reason = "", ""
@@ -100,10 +100,8 @@ class Attempt:
             self.end("diverged", str(error), error.last)
         except DeadlineError as error:
             self.end("timeout", str(error))
-        except MemoryError as error:
-            self.end("oom", str(error) or "memory ran out")
-        except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; the row says what
-            self.end(*_classify(error))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything; the row says what
+            self.end(*_classify(error, "preparing" if self.training is None else "training"))
             self._trace = traceback.format_exc()
 
     def end(self, status: str, reason: str = "", last: Sequence[LastStep] = ()) -> None:
@@ -218,7 +216,8 @@ class Attempt:
             "distrust": distrust,
             "env": self.place.env["env"],
             "started": self.started,
-            "finished": datetime.now(UTC),
+            # Their difference holds although the machine's clock may be set meanwhile.
+            "finished": self.started + timedelta(seconds=time.monotonic() - self._begin),
             **self._measured(),
         }
         return Record(
@@ -277,10 +276,13 @@ def last_steps(steps: Sequence[LastStep]) -> str | None:
     return canonical(rows) if rows else None
 
 
-def _classify(error: Exception) -> tuple[str, str]:
-    text = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-    memory = ("out of memory", "can't allocate memory", "cannot allocate memory")
-    return ("oom" if any(words in str(error).lower() for words in memory) else "crashed"), text
+def _classify(error: BaseException, phase: str) -> tuple[str, str]:
+    """Status and reason; an ``error`` that passed no phase of the meter came up in ``phase``."""
+    text = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])[:500]
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    if isinstance(error, MemoryError) or any(word in str(error).lower() for word in words):
+        return "oom", f"in {getattr(error, 'phase', phase)}: {text}"
+    return "crashed", text
 
 
 def stops(trial: Trial, progress: Callable[[], float]) -> Iterator[tuple[float, bool]]:

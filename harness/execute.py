@@ -10,12 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ebmark import registry
 from ebmark.attempt import Attempt, Place
 from ebmark.group import train_together
 from ebmark.grouping import way
+from ebmark.isolation import isolated
 from ebmark.plan import plain_name
 from ebmark.record import SCHEMA, Record
 from ebmark.sources import code_hash
@@ -38,6 +37,7 @@ SOURCES = (
     "floors",
     "flows",
     "group",
+    "isolation",
     "layers",
     "meter",
     "modules",
@@ -67,11 +67,11 @@ def execute(trial: Trial, place: Place, number: int = 1) -> Record:
     Raises:
         KeyboardInterrupt: the user wants to stop.
     """
-    torch.set_num_threads(place.threads)
-    attempt = attempt_at(trial, place, number)
-    with attempt.watch, attempt.ending():
-        attempt.go()
-    return attempt.record()
+    with isolated(trial, place.threads):
+        attempt = attempt_at(trial, place, number)
+        with attempt.watch, attempt.ending():
+            attempt.go()
+        return attempt.record()
 
 
 def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[int]) -> Iterator[Record]:
@@ -82,22 +82,30 @@ def execute_together(trials: Sequence[Trial], place: Place, numbers: Sequence[in
     Raises:
         KeyboardInterrupt: the user wants to stop.
     """
-    torch.set_num_threads(place.threads)
-    if len(trials) > 1 and (how := way(trials[0])):
-        attempts = [attempt_at(trial, place, n) for trial, n in zip(trials, numbers, strict=True)]
-        watch = Watch(place.device)
-        try:
-            with watch:
-                train_together(attempts, mapped=how == "mapped")
-        except Exception:  # noqa: BLE001  # whose fault it is shows when each is trained alone
-            pass
-        else:
-            for attempt in attempts:
-                attempt.watch = watch
-            yield from [attempt.record() for attempt in attempts]
+    if len(trials) > 1:
+        with isolated(trials[0], place.threads):
+            records = _in_one_program(trials, place, numbers)
+        if records:
+            yield from records
             return
     for trial, n in zip(trials, numbers, strict=True):
         yield execute(trial, place, n)
+
+
+def _in_one_program(trials: Sequence[Trial], place: Place, numbers: Sequence[int]) -> list[Record]:
+    """Their records; none where one program would not do."""
+    if not (how := way(trials[0])):
+        return []
+    attempts = [attempt_at(trial, place, n) for trial, n in zip(trials, numbers, strict=True)]
+    watch = Watch(place.device)
+    try:
+        with watch:
+            train_together(attempts, mapped=how == "mapped")
+    except Exception:  # noqa: BLE001  # whose fault it is shows when each is trained alone
+        return []
+    for attempt in attempts:
+        attempt.watch = watch
+    return [attempt.record() for attempt in attempts]
 
 
 def lost(trial: Trial, place: Place, number: int, status: str, reason: str) -> Record:

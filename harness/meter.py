@@ -179,6 +179,9 @@ class Meter:
         outer = self._switch(name)
         try:
             yield
+        except BaseException as error:
+            error.__dict__.setdefault("phase", name)  # the innermost tells where memory ran out
+            raise
         finally:
             self._switch(outer)
 

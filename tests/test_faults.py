@@ -1,16 +1,23 @@
 """Faults of a run on Ray: what is lost is tried again, what hangs is ended, what leaks is replaced."""
 
+import itertools
 import os
 import signal
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 
+from ebmark import attempt
+from ebmark.execute import Place, execute
 from ebmark.registry import ref
 from ebmark.runners import Job
+from ebmark.runners.limits import capped
 from ebmark.runners.ray import RayRunner
+from ebmark.runners.worker import GROWTH
 from ebmark.trial import Budget, Trial
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
@@ -35,11 +42,10 @@ def cluster():
     cluster.shutdown()
 
 
-@pytest.fixture
-def runner(cluster, request):
-    """A run's runner; parameters of the test's mark `settings` are its arguments."""
-    mark = request.node.get_closest_marker("settings")
-    runner = RayRunner(address=cluster.address, **(mark.kwargs if mark else {}))
+@pytest.fixture(scope="module")
+def runner(cluster):
+    """A run's runner; tests share it, since what a fault does must end with it."""
+    runner = RayRunner(address=cluster.address)
     yield runner
     runner.close()
 
@@ -63,6 +69,20 @@ def rows(runner, *jobs, exclusive=False):
     """The rows of these jobs, in their order."""
     by_id = {record.trial["id"]: record.trial for record in runner.run(jobs, exclusive=exclusive)}
     return [by_id[job.trial.id] for job in jobs]
+
+
+def pids(runner):
+    """The processes of the slots, once all are ready."""
+    while any(slot.hello is not None for slot in runner._slots.all):
+        for slot in runner._slots.answered(1):
+            list(runner._read(slot))
+    return {slot.pid for slot in runner._slots.all}
+
+
+def offspring(parent):
+    """Processes whose parent this one is."""
+    stats = (path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat"))
+    return [stat for stat in stats if int(stat[1]) == parent]
 
 
 def test_a_killed_worker_is_a_fault_of_the_system_and_its_trial_is_tried_again(runner, tmp_path):
@@ -102,6 +122,58 @@ def test_the_slot_of_a_hung_trial_is_in_use_again_within_ten_seconds_of_its_dead
     assert {row["status"] for row in following} == {"ok"}
     first = min(at for row, at in seen.values() if at > ended)
     assert first - begin < 60
+
+
+def test_processes_of_a_trial_end_with_it_and_its_threads_with_their_worker(runner):
+    before = pids(runner)
+    assert rows(runner, job("leaks", what="process"), exclusive=True)[0]["status"] == "ok"
+    assert pids(runner) == before
+    assert not [pid for pid in map(int, before) if offspring(pid)]
+    assert rows(runner, job("leaks", what="thread"), exclusive=True)[0]["status"] == "ok"
+    assert len(before - pids(runner)) == 1
+
+
+def test_memory_that_a_trial_keeps_is_given_back_with_its_worker(runner):
+    before = pids(runner)
+    rows(runner, *[job("sleeps", seed=seed, seconds=0.5) for seed in range(4)])  # each has had a first trial
+    kept = rows(runner, job("leaks", what="memory", held=GROWTH + 2**26))
+    assert kept[0]["status"] == "ok"
+    assert len(before - pids(runner)) == 1
+
+
+def test_what_a_method_does_to_its_process_does_not_reach_the_next_trial():
+    """The second trial's loss rests on everything that the first changes, and on the global generators."""
+    place = Place(env={"env": "x"})
+    trusts = job("trusts").trial
+    execute(trusts, place)  # what torch imports late sets a variable
+    alone = execute(trusts, place).curve
+    assert execute(job("meddles").trial, place).trial["status"] == "ok"
+    assert execute(trusts, place).curve[-1]["value"] == alone[-1]["value"]
+    assert torch.get_default_dtype() == torch.float32
+    assert "MEDDLED" not in os.environ
+
+
+def test_memory_beyond_a_trials_share_is_out_of_memory_with_its_phase():
+    """``eats`` holds more and more until its cap; what ran before stays as it is."""
+    with capped(2**29):
+        row = execute(job("eats", steps=100).trial, Place(env={"env": "x"})).trial
+    assert row["status"] == "oom"
+    assert row["reason"].startswith("in loss: ")
+    assert torch.ones(2**26).sum() == 2**26  # 256 MiB: the cap is gone
+
+
+def test_durations_hold_when_the_clock_is_set_back(monkeypatch):
+    class Jumping(datetime):
+        days = itertools.count()
+
+        @classmethod
+        def now(cls, zone=None):
+            return datetime(2020, 1, 1, tzinfo=zone) - timedelta(days=next(cls.days))
+
+    monkeypatch.setattr(attempt, "datetime", Jumping)
+    row = execute(job("sleeps", seconds=0.2, timeout=30).trial, Place(env={"env": "x"})).trial
+    assert row["status"] == "ok"
+    assert 0.2 < (row["finished"] - row["started"]).total_seconds() < 30
 
 
 def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):

@@ -27,7 +27,7 @@ LAYERS: Mapping[int, str] = {
     4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
     "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
-    "ebmark.dataset_check ebmark.metric_check",
+    "ebmark.dataset_check ebmark.metric_check ebmark.isolation",
     5: "ebmark.lease "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
     "ebmark.tuning ebmark.planfile ebmark.schema_page",

@@ -19,6 +19,7 @@ from ebmark.console import Console
 from ebmark.drive import one, tuned
 from ebmark.env import describe
 from ebmark.execute import attempt_at
+from ebmark.isolation import isolated
 from ebmark.locations import Location
 from ebmark.recent import LastStep
 from ebmark.record import TRIALS
@@ -47,10 +48,9 @@ def repeat(console: Console, study: Study, folder: Location, only: str) -> int:
     stored = _stored(folder, trial)
     console.say(f"{trial.id}  {_label(trial)}; nothing is stored")
     place = _place(stored)
-    torch.set_num_threads(place.threads)
     attempt = attempt_at(trial, place)
     watcher = _Watcher(console, attempt)
-    with attempt.watch:
+    with isolated(trial, place.threads), attempt.watch:
         _go(attempt, watcher)
     watcher.rows()
     console.say(f"{attempt.status}{f': {attempt.reason}' if attempt.reason else ''}")

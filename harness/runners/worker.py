@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import threading
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from ebmark.execute import Place, execute_together
 from ebmark.record import Record
 from ebmark.runners import Job
-from ebmark.runners.limits import capped, resident
+from ebmark.runners.limits import capped, end_children, resident
 
 GROWTH = 2**30  # bytes of memory that a worker may hold more after a trial than after its first
 
@@ -85,10 +84,9 @@ class Worker:
 
     def _wear(self) -> str:
         """What a trial has left behind that would disturb or mistime the next; a few microseconds."""
+        end_children()
         if extra := [t.name for t in threading.enumerate() if t not in self._threads and t.is_alive()]:
             return f"{len(extra)} threads outlived their trial: {', '.join(sorted(extra))[:200]}"
-        if multiprocessing.active_children():
-            return "child processes outlived their trial"
         held = resident()
         self._resident = self._resident or held
         if held - self._resident > GROWTH:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ebmark.api import Energy, Method, Passes, Rng, State, Step, method
 
-KEPT: list[bytearray] = []
+KEPT: list[object] = []
 
 
 class _Plain(Method):
@@ -92,7 +92,16 @@ class Leaks(_Plain):
             threading.Thread(target=time.sleep, args=(1e6,), daemon=True, name="left").start()
         if self.what == "process":
             subprocess.Popen(["sleep", "60"])
-        KEPT.append(bytearray(self.held))
+        KEPT.append(b"x" * self.held)
+        return energy(x).square().mean(-1)
+
+
+@method("eats", year=2026)
+class Eats(_Plain):
+    """Holds 64 MiB more at each step."""
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        self.__dict__.setdefault("eaten", []).append(torch.ones(2**24))
         return energy(x).square().mean(-1)
 
 
