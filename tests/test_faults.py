@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import ray
 import torch
+from ray.cluster_utils import Cluster
 
 from ebmark import attempt
 from ebmark.execute import Place, execute
@@ -32,22 +34,24 @@ HEALTH = {
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray of two CPUs that several runs join one after the other."""
-    from ray.cluster_utils import Cluster
-
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "include_dashboard": False, "_system_config": HEALTH},
     )
     yield cluster
+    ray.shutdown()
     cluster.shutdown()
 
 
-@pytest.fixture(scope="module")
+OPEN = []
+
+
+@pytest.fixture
 def runner(cluster):
     """A run's runner; tests share it, since what a fault does must end with it."""
-    runner = RayRunner(address=cluster.address)
-    yield runner
-    runner.close()
+    if not ray.is_initialized():
+        OPEN[:] = [RayRunner(address=cluster.address)]
+    return OPEN[0]
 
 
 def job(name, *, seed=0, timeout=60.0, steps=1, **settings):
@@ -178,6 +182,7 @@ def test_durations_hold_when_the_clock_is_set_back(monkeypatch):
 
 def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):
     """Its raylet is killed while trials run there: what they had is abandoned and run elsewhere."""
+    ray.shutdown()
     node = cluster.add_node(num_cpus=2)
     runner = RayRunner(address=cluster.address)
     jobs = [job("sleeps", seed=i, seconds=3.0) for i in range(8)]
