@@ -76,6 +76,11 @@ def run(
     steps: Steps = None,
     timeout: Timeout = None,
     quick: Quick = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Add seeds in rounds until every comparison is that narrow, e.g. 10%."),
+    ] = None,
+    max_seeds: Annotated[int, typer.Option(help="With --precision: seeds, at most.")] = 30,
     rerun: Annotated[
         str | None, typer.Option(help="Run again: failed, stale (the code has changed) or all.")
     ] = None,
@@ -96,8 +101,14 @@ def run(
         _one_of("--rerun", rerun, ("failed", "stale", "all"))
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs: {jobs} given; allowed: at least 1")
+    if precision is not None and only is not None:
+        raise SpecError(
+            "--precision and --only: give one; --only runs one trial, --precision adds seeds to all"
+        )
+    from ebmark.commands.precision import wanted
     from ebmark.study import load
 
+    share = None if precision is None else wanted(precision)
     study = load(
         spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
     )
@@ -125,6 +136,8 @@ def run(
         rerun=rerun,
         only=only,
         command=context.obj,
+        precision=share,
+        most=max_seeds,
     )
     raise typer.Exit(code)
 
@@ -158,14 +171,14 @@ def plan(
         spec, methods=method, datasets=dataset, seeds=seeds, steps=steps, timeout=timeout, quick=quick
     )
     console, folder = Console(as_json=as_json), output or RESULTS / study.name
+    measured = None
+    if pilot:
+        console.protect()
+        measured = command.measure(console, study)
     if share is not None:
-        seeds_by_precision.show(console, study, folder, share)
-        return
-    if not pilot:
-        command.show(console, study, folder)
-        return
-    console.protect()
-    command.piloted(console, study, folder)
+        seeds_by_precision.show(console, study, folder, share, measured)
+    else:
+        command.show(console, study, folder, measured)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,37 @@ def parse_toml(label: str, text: str) -> dict[str, Any]:
         where, what = (f", line {match[2]}, column {match[3]}", match[1]) if match else ("", str(error))
         raise SpecError(f"{label}{where}: not TOML: {_one_line(what)}") from error
     return tables
+
+
+def with_seeds(text: str, seeds: Sequence[int], name: str) -> str:
+    """A study file's text with these seeds, where it has them now or at the top; all else stays as it is.
+
+    Args:
+        text: of the file.
+        seeds: of the study as it is run.
+        name: of the study as it is run: with ``-quick`` the table ``[quick]`` is laid over the rest.
+    """
+    tables, lines = tomllib.loads(text), text.split("\n")
+    quick = name == f"{tables['name']}-quick"
+    said = len(seeds) if list(seeds) == list(range(len(seeds))) else list(seeds)
+    where = _lines(text)
+    at = where.get(("quick", "seeds")) if quick else where.get(("seeds",))
+    start = where[("quick",)] if quick and at is None and ("quick",) in where else 0
+    first, last = (start, start) if at is None else (at - 1, at)
+    while at is not None and not _is_toml("\n".join(lines[first:last])):
+        last += 1  # a list over several lines
+    made = "\n".join([*lines[:first], f"seeds = {said}", *lines[last:]])
+    right = _is_toml(made) and (tomllib.loads(made).get("quick", {}) if quick else tomllib.loads(made))
+    # Tables written in a form that the lines do not show stay as they are, under a remark.
+    return made if right and right.get("seeds") == said else f"# run with seeds = {said}\n{text}"
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

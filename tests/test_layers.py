@@ -30,10 +30,11 @@ LAYERS: Mapping[int, str] = {
     "ebmark.dataset_check ebmark.metric_check ebmark.isolation",
     5: "ebmark.lease "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
-    "ebmark.tuning ebmark.planfile ebmark.schema_page",
+    "ebmark.tuning ebmark.planfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
+    "ebmark.headline ebmark.rounds "
     "ebmark.measured_page ebmark.lookup ebmark.reproductions ebmark.reproduced ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}

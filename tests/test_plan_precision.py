@@ -10,9 +10,9 @@ import pytest
 
 from ebmark import stats
 from ebmark.commands.precision import comparisons, show, wanted
-from ebmark.comparison import values
 from ebmark.console import Console
 from ebmark.errors import SpecError
+from ebmark.headline import headline
 from ebmark.record import Record
 from ebmark.store import Store, Tables
 from ebmark.study import load
@@ -37,7 +37,7 @@ def test_no_other_share_is(text):
 
 def test_each_method_against_the_best_of_its_cell(made):
     tables = Tables(folder=None, trials=made.trials, curve=made.curve, env=made.env)
-    rows = comparisons(values(tables), 0.05)
+    rows = comparisons(headline(tables, ()), 0.05)
     assert len(rows) == 2 * 2  # two dimensions, two methods that are not the best
     last = made.curve[(made.curve["metric"] == "fisher") & (made.curve["step"] == 4000)]
     last = last.merge(made.trials[["id", "method_label", "dim", "seed"]], on="id")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ebmark.stats import ROUNDS, relative_precision, seeds_needed, t_interval
+from ebmark.stats import ALPHA, looks, next_seeds, relative_precision, seeds_needed, t_interval
 
 
 def test_the_count_is_the_smallest_that_is_narrow_enough():
@@ -37,8 +37,8 @@ def test_precision_is_that_of_the_interval():
 
 def test_a_narrower_look_needs_more():
     x = np.random.default_rng(1).normal(10, 1, 6)
-    assert seeds_needed(x, 0.05, rounds=4) > seeds_needed(x, 0.05)
-    assert relative_precision(x, rounds=4) > relative_precision(x)
+    assert seeds_needed(x, 0.05, alpha=0.01) > seeds_needed(x, 0.05)
+    assert relative_precision(x, alpha=0.01) > relative_precision(x)
 
 
 def test_too_little_to_tell_and_too_much_to_run():
@@ -48,26 +48,49 @@ def test_too_little_to_tell_and_too_much_to_run():
         seeds_needed(x, 0)
 
 
+@pytest.mark.parametrize(
+    ("start", "most", "expected"), [(3, 30, 5), (5, 30, 4), (5, 5, 1), (3, 24, 4), (3, 25, 5)]
+)
+def test_looks_are_counted_by_doubling(start, most, expected):
+    assert looks(start, most) == expected
+
+
+def test_a_round_doubles_the_seeds_at_most_and_ends_where_all_is_narrow():
+    x = np.random.default_rng(3).normal(10, [[0.01], [3.0]], (2, 5))
+    wide = {"seeds": 5, "alpha": 0.01}
+    assert next_seeds(x, 0.05, most=30, **wide) == 10
+    assert next_seeds(x, 0.05, most=8, **wide) == 8
+    assert next_seeds(x, 0.05, most=5, **wide) == 5
+    assert next_seeds(x[:1], 0.05, most=30, **wide) == 5
+    needed = float(seeds_needed(x[1], 0.8, alpha=0.01))
+    assert 5 < needed < 10
+    assert next_seeds(x, 0.8, most=30, **wide) == needed
+
+
+def test_what_seldom_has_a_value_asks_for_nothing():
+    x = np.array([[1.0, np.nan, np.nan, np.nan], [1.0, 1.001, 0.999, 1.0]])
+    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01) == 4
+    assert next_seeds(np.zeros((0, 0)), 0.1, seeds=4, most=30, alpha=0.01) == 4
+    x[0, 1] = 1.3  # two values give a spread, but no interval that may end it
+    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01) == 8
+
+
 def test_seeds_added_in_rounds_keep_the_coverage():
-    # 3 seeds, then three times as many as the spread seems to need. An interval looked at anew with 5 % each
-    # time stops where it happens to be narrow, and covers less
+    # An interval looked at anew with 5 % each time stops where it happens to be narrow, and covers less
     rng = np.random.default_rng(2)
-    n, most, wanted = 4000, 60, 0.2
+    n, start, most = 600, 3, 30
     x = rng.lognormal(0.0, 0.3, (n, most))
 
-    def procedure(rounds):
-        count = np.full(n, 3.0)
-        for _ in range(ROUNDS - 1):
-            seen = np.where(np.arange(most) < count[:, None], x, np.nan)
-            count = np.minimum(seeds_needed(seen, wanted, log=True, rounds=rounds), most)
-        seen = np.where(np.arange(most) < count[:, None], x, np.nan)
-        found = t_interval(seen, log=True, alpha=0.05 / rounds)
-        return float(((found.lo <= 1) & (found.hi >= 1)).mean()), count
+    def covered(alpha):
+        hits = 0
+        for row in x:
+            seeds, after = 0, start
+            while after != seeds:
+                seeds = after
+                after = next_seeds(row[None, :seeds], 0.2, seeds=seeds, most=most, alpha=alpha, log=True)
+            found = t_interval(row[:seeds], log=True, alpha=alpha)
+            hits += bool(found.lo <= 1 <= found.hi)
+        return hits / n
 
-    covered, count = procedure(ROUNDS)
-    naive, _ = procedure(1)
-    assert covered >= 0.95 - 4 * math.sqrt(0.95 * 0.05 / n)
-    assert naive < 0.95 - 4 * math.sqrt(0.95 * 0.05 / n)
-    # more than what suffices where the spread is known, because three seeds know it badly
-    z = stats.norm.ppf(1 - 0.025 / ROUNDS)
-    assert 1 < count.mean() / (z * 0.3 / math.log(1.2)) ** 2 < 1.8
+    assert covered(ALPHA / looks(start, most)) >= 0.95
+    assert covered(ALPHA) < 0.95 - math.sqrt(0.95 * 0.05 / n)

@@ -86,12 +86,12 @@ def show(console: Console, study: Study, folder: Location, measured: Measured | 
     )
 
 
-def piloted(console: Console, study: Study, folder: Location) -> None:
-    """The same after a pilot run on this machine."""
+def measure(console: Console, study: Study) -> Measured:
+    """What a pilot run of the study costs on this machine."""
     from ebmark.pilot import pilot
     from ebmark.runners.ray import RayRunner
 
-    show(console, study, folder, pilot(study, lambda: RayRunner(gpus=study.gpus), console.say))
+    return pilot(study, lambda: RayRunner(gpus=study.gpus), console.say)
 
 
 def _cells(

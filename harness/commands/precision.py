@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from pandas import DataFrame
 
 from ebmark import registry, stats
-from ebmark.comparison import METHOD, PLACE, RATIOS, SPEED, values
 from ebmark.console import Console
+from ebmark.costs import Measured
 from ebmark.errors import SpecError
+from ebmark.headline import SIDES, Versus, headline, stacked
 from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.predict import Costs
@@ -22,7 +23,6 @@ from ebmark.store import read
 from ebmark.study import Study
 
 COLUMNS = ["method", "against", "dataset", "d", "network", "what", "ratio", "within", "seeds", "needed"]
-CELL = ["method_label", "dataset_label", "dim", "network"]
 
 
 def wanted(text: str) -> float:
@@ -40,19 +40,28 @@ def wanted(text: str) -> float:
     return share
 
 
-def show(console: Console, study: Study, folder: Location, precision: float) -> None:
+def show(
+    console: Console, study: Study, folder: Location, precision: float, measured: Measured | None = None
+) -> None:
     """How many more seeds each comparison with the best method needs, and what they would cost.
+
+    Args:
+        console: takes the table.
+        study: to be run.
+        folder: of its results.
+        precision: wanted of every comparison.
+        measured: in a pilot run.
 
     Raises:
         StoreError: nothing has been run yet.
     """
-    rows = comparisons(values(read(folder)), precision)
-    seconds = _seconds(study, folder)
+    rows = comparisons(headline(read(folder), study.targets), precision)
+    seconds = _seconds(study, folder, measured)
     console.table([_shown(row) for row in rows], COLUMNS)
     more: dict[tuple[Any, ...], float] = defaultdict(float)
     for row in rows:
         for label in (row["method_label"], row["against"]):
-            cell = (label, *(row[name] for name in CELL[1:]))
+            cell = (label, *(row[name] for name in SIDES[1:]))
             more[cell] = max(more[cell], row["needed"] - row["seeds"])
     known = {cell: n for cell, n in more.items() if math.isfinite(n)}
     work = sum(n * seconds.get(cell, math.nan) for cell, n in known.items() if n)
@@ -78,41 +87,36 @@ def show(console: Console, study: Study, folder: Location, precision: float) -> 
     )
 
 
-def comparisons(frame: DataFrame, precision: float) -> list[dict[str, Any]]:
-    """A row for every method and cell but the best: its ratio to the best over common seeds, what it needs.
+def comparisons(found: Sequence[Versus], precision: float) -> list[dict[str, Any]]:
+    """A row for every comparison: its ratio to the best over common seeds, and the seeds that it needs.
 
     Args:
-        frame: of ``comparison.values``; the positive metrics of its quality lane are used.
+        found: of ``headline``.
         precision: half the interval of the ratio, over the ratio.
     """
-    use = frame[(frame["lane"] == "quality") & frame["what"].isin(set(RATIOS) - {SPEED})]
-    use = use[np.isfinite(use["value"]) & (use["value"] > 0)].assign(log=lambda x: np.log(x["value"]))
-    rows = []
-    for _, cell in use.groupby([*PLACE, "what"], dropna=False):
-        table = cell.pivot_table(index=[*METHOD, "rate_factor"], columns="seed", values="value")
-        centre = np.log(table).mean(axis=1)
-        best = centre.idxmin()
-        for name in table.index.drop(best):
-            ratio = (table.loc[name] / table.loc[best]).to_numpy(float)
-            first = cell.iloc[0]
-            interval = stats.t_interval(ratio, log=True)
-            rows.append(
-                {
-                    "method_label": name[1],
-                    "against": best[1],
-                    **{key: first[key] for key in (*CELL[1:], "what")},
-                    "ratio": float(interval.centre),
-                    "within": float(stats.relative_precision(ratio, log=True)),
-                    "seeds": int(np.isfinite(ratio).sum()),
-                    "needed": float(stats.seeds_needed(ratio, precision, log=True)),
-                }
-            )
-    return rows
+    if not found:
+        return []
+    ratios = stacked(found)
+    centre = stats.t_interval(ratios, log=True).centre
+    within = stats.relative_precision(ratios, log=True)
+    needed = stats.seeds_needed(ratios, precision, log=True)
+    return [
+        {
+            **dict(zip(SIDES, one.cell, strict=True)),
+            "against": one.against,
+            "what": one.what,
+            "ratio": float(centre[i]),
+            "within": float(within[i]),
+            "seeds": int(np.isfinite(one.ratios).sum()),
+            "needed": float(needed[i]),
+        }
+        for i, one in enumerate(found)
+    ]
 
 
-def _seconds(study: Study, folder: Location) -> dict[tuple[Any, ...], float]:
-    """Predicted seconds of one trial of the quality lane by CELL."""
-    costs, found = Costs.beside(folder), {}
+def _seconds(study: Study, folder: Location, measured: Measured | None) -> dict[tuple[Any, ...], float]:
+    """Predicted seconds of one trial of the quality lane by the names of ``SIDES``."""
+    costs, found = Costs.beside(folder, measured), {}
     for trial in study.trials():
         if trial.lane == "quality":
             predicted = costs.predict(trial)

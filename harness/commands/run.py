@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from ebmark.console import Console
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
 from ebmark.locations import Location
+from ebmark.rounds import in_rounds
+from ebmark.roundsfile import Rounds
 from ebmark.runners import Runner
 from ebmark.store import read
 from ebmark.study import Study
@@ -22,6 +26,8 @@ def run(
     rerun: str | None,
     only: str | None,
     command: str,
+    precision: float | None = None,
+    most: int = 0,
 ) -> int:
     """Runs what is missing and says how it ended; returns the exit code.
 
@@ -35,6 +41,8 @@ def run(
         rerun: failed, stale or all.
         only: one trial, by the beginning of its id.
         command: as it was typed, to go on with after an interruption.
+        precision: wanted of every comparison, by rounds of more seeds.
+        most: seeds allowed then.
     """
 
     def make_runner() -> Runner:
@@ -53,9 +61,19 @@ def run(
             retries=study.retries,
         )
 
-    stale = _stale(study, folder) if rerun == "stale" else set()
-    outcome = drive(study, folder, make_runner, rerun=rerun, stale=stale, only=only, out=console.text)
-    _tell(console, study, outcome, command)
+    again = iter([rerun])  # once, not in every round
+
+    def one(study: Study) -> Outcome:
+        what = next(again, None)
+        stale = _stale(study, folder) if what == "stale" else set()
+        return drive(study, folder, make_runner, rerun=what, stale=stale, only=only, out=console.text)
+
+    rounds = None
+    if precision is None:
+        outcome = one(study)
+    else:
+        outcome, rounds = in_rounds(study, folder, one, precision=precision, most=most, say=console.say)
+    _tell(console, study, outcome, rounds, command)
     return outcome.exit_code
 
 
@@ -65,11 +83,13 @@ def _stale(study: Study, folder: Location) -> set[str]:
     return {trial.id for trial in study.trials() if stored.get(trial.id, "") != code_version(trial)}
 
 
-def _tell(console: Console, study: Study, outcome: Outcome, command: str) -> None:
+def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | None, command: str) -> None:
     for warning in outcome.warnings:
         console.say(f"warning: {warning}")
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items())) or "nothing"
     console.say(f"{outcome.folder}: {outcome.trained} trials run now; in all {counts}")
+    if rounds and rounds.reason:
+        console.say(f"stopped adding seeds: {rounds.reason}")
     if outcome.interrupted:
         kept = sum(n for status, n in outcome.counts.items() if status != "cancelled")
         console.say(f"interrupted; {kept} trials that finished are kept, a report may be made of them")
@@ -84,5 +104,6 @@ def _tell(console: Console, study: Study, outcome: Outcome, command: str) -> Non
             "counts": outcome.counts,
             "interrupted": outcome.interrupted,
             "exit_code": outcome.exit_code,
+            "rounds": None if rounds is None else asdict(rounds),
         }
     )

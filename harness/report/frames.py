@@ -19,6 +19,7 @@ from pandas import DataFrame, Series
 from ebmark.errors import StoreError
 from ebmark.report import rates
 from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
+from ebmark.roundsfile import Rounds, read_rounds
 from ebmark.store import read_samples
 from ebmark.tuning import metric_name
 
@@ -92,6 +93,7 @@ class Study:
         choices: where the study tunes, one row per method and cell: see ``rates.choices``.
         tuned: the same study with the runs at the chosen rates in the place of those at the methods' own;
             None where it does not tune.
+        rounds: how seeds were added until the comparisons were narrow; None where they were not.
     """
 
     title: str
@@ -108,6 +110,7 @@ class Study:
     orphans: int
     choices: DataFrame = field(default_factory=DataFrame)
     tuned: Study | None = None
+    rounds: Rounds | None = None
 
     @property
     def quality(self) -> DataFrame:
@@ -132,6 +135,8 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     orphans = len(tables.curve) - len(tables.curve.merge(trials[["id", "attempt"]], on=["id", "attempt"]))
     results = trials[trials["lane"] != "tune"]
     study = _study(results[results["rate_factor"] == 1], tables, spec or {}, title, orphans)
+    folder = getattr(tables, "folder", None)
+    study = replace(study, rounds=read_rounds(folder) if folder else None)
     choices = rates.choices(trials, tables.curve, spec or {})
     if choices.empty:
         return study

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ebmark import stats
 from ebmark.report import words
 from ebmark.report.frames import Study
+from ebmark.roundsfile import told
 
 FIXED = (
     "Passes are a model of work: one forward of the energy on one point is 1, an input gradient 1 more. "
@@ -50,6 +51,7 @@ def provenance(study: Study) -> list[str]:
         text.append(
             f"The trials ran in {len(study.env)} environments; wall-clock is comparable within one only."
         )
+    text += [told(study.rounds)] if study.rounds else []
     text += [f"Skipped while reading: {warning}." for warning in study.warnings]
     if study.orphans:
         text.append(

@@ -9,7 +9,7 @@ from ebmark.stats.censored import tobit_exponent
 from ebmark.stats.comparison import MIN_CD_TASKS, Friedman, Paired, friedman, holm, paired
 from ebmark.stats.intervals import ALPHA, MIN_SEEDS, Array, Interval, half_width, iqm, t_interval
 from ebmark.stats.laws import MIN_LAW_SIZES, Law, law
-from ebmark.stats.precision import ROUNDS, relative_precision, seeds_needed
+from ebmark.stats.precision import looks, next_seeds, relative_precision, seeds_needed
 from ebmark.stats.ranking import MIN_PAIRS, Ranking, best_and_ties
 from ebmark.stats.scaling import MIN_SIZES, Crossover, Exponent, crossover, scaling_exponent
 from ebmark.stats.targets import REACHING_SHARE, ert, ert_interval, performance_profile
@@ -23,7 +23,6 @@ __all__ = [
     "MIN_SEEDS",
     "MIN_SIZES",
     "REACHING_SHARE",
-    "ROUNDS",
     "Array",
     "Crossover",
     "Exponent",
@@ -42,6 +41,8 @@ __all__ = [
     "iqm",
     "iqm_interval",
     "law",
+    "looks",
+    "next_seeds",
     "paired",
     "performance_profile",
     "relative_precision",

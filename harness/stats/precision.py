@@ -1,38 +1,48 @@
-"""How many seeds an interval of a wanted width needs."""
+"""How many seeds an interval of a wanted width needs, and the looks at the data until it has it."""
 
 from __future__ import annotations
+
+import math
+from functools import lru_cache
 
 import numpy as np
 
 from ebmark.stats.intervals import ALPHA, MIN_SEEDS, Array, half_width, t_interval
 
-ROUNDS = 4  # looks at the data in a run that adds seeds until it is precise
 MOST = 10_000  # seeds; what needs more is infinite
+GROWTH = 2  # a round at most doubles the seeds: a spread known from few of them asks for far too many
 
 
-def relative_precision(x: Array, *, log: bool = False, rounds: int = 1) -> Array:
+def looks(start: int, most: int) -> int:
+    """At most how many looks a run takes that begins with ``start`` seeds and doubles them up to ``most``.
+
+    Each gets an equal share of the 5 %, alpha / looks: the chance that any of them misses is then below 5 %,
+    so that the interval at which the run stops still holds 95 %.
+
+    Reference: Pocock, Group sequential methods in the design and analysis of clinical trials, Biometrika
+    64(2), 1977, whose equal levels are larger because they also use how the looks depend on each other.
+    """
+    return 1 + max(math.ceil(math.log(most / start) / math.log(GROWTH) - 1e-9), 0)
+
+
+def relative_precision(x: Array, *, log: bool = False, alpha: float = ALPHA) -> Array:
     """Half the length ``(...)`` of the t interval of x ``(..., n)`` over the mean; NaN is left out.
 
     With ``log`` the factor from the geometric mean to the upper end, minus 1. For a comparison of A with B
     give the ratios a / b with ``log``, or the differences.
-
-    Args:
-        x: the values.
-        log: see above.
-        rounds: how many looks share the 5 %: after stopping at any of them the interval still holds 95 %.
     """
-    found = t_interval(x, log=log, alpha=ALPHA / rounds)
+    found = t_interval(x, log=log, alpha=alpha)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(
             found.hi / found.centre - 1 if log else (found.hi - found.centre) / np.abs(found.centre)
         )
 
 
-def seeds_needed(x: Array, precision: float, *, log: bool = False, rounds: int = 1) -> Array:
+def seeds_needed(x: Array, precision: float, *, log: bool = False, alpha: float = ALPHA) -> Array:
     """Seeds in all ``(...)`` for which x ``(..., n)`` would have the relative precision, its spread as it is.
 
     At least 3, and at least those there are; infinite above 10,000; NaN where fewer than two values give no
-    spread. The spread is itself known from n values only: a run asks again after each round (``rounds``).
+    spread. The spread is itself known from n values only: a run asks again after each round.
 
     Raises:
         ValueError: precision is not positive, or ``log`` and a value is not.
@@ -47,8 +57,38 @@ def seeds_needed(x: Array, precision: float, *, log: bool = False, rounds: int =
         mean = np.nansum(y, -1) / n
         sd = np.sqrt(np.nansum((y - mean[..., None]) ** 2, -1) / (n - 1))
         wanted = np.log1p(precision) / sd if log else precision * np.abs(now.centre) / sd
-    counts = np.arange(2.0, MOST + 1)
-    widths = half_width(np.ones(len(counts)), counts, ALPHA / rounds)  # falls with the count
+    counts, widths = _widths(alpha)
     index = np.searchsorted(-widths, -np.nan_to_num(wanted, nan=np.inf))
     needed = np.where(index < len(counts), counts[np.minimum(index, len(counts) - 1)], np.inf)
     return np.where(n >= 2, np.maximum(np.maximum(needed, n), MIN_SEEDS), np.nan)
+
+
+@lru_cache
+def _widths(alpha: float) -> tuple[Array, Array]:
+    """Counts of seeds, and half the interval of each over the standard deviation, which falls with them."""
+    counts = np.arange(2.0, MOST + 1)
+    return counts, half_width(np.ones(len(counts)), counts, alpha)
+
+
+def next_seeds(x: Array, precision: float, *, seeds: int, most: int, alpha: float, log: bool = False) -> int:
+    """How many seeds a run shall have that adds them until every interval is narrow; ``seeds`` where it ends.
+
+    It ends once the interval of every row of x ``(..., n)`` is within the precision, or at ``most`` seeds. A
+    row without two values asks for nothing: more seeds say little of what seldom has a value.
+
+    Args:
+        x: what the intervals are of, as of ``seeds_needed``.
+        precision: wanted of each.
+        seeds: those there are.
+        most: allowed.
+        alpha: of each look.
+        log: as of ``seeds_needed``.
+    """
+    x = np.asarray(x, dtype=float)
+    counted = (~np.isnan(x)).sum(-1)
+    narrow = (relative_precision(x, log=log, alpha=alpha) <= precision) & (counted >= MIN_SEEDS)
+    left = (counted >= 2) & ~narrow
+    if not left.any() or seeds >= most:
+        return seeds
+    needed = float(seeds_needed(x[left], precision, log=log, alpha=alpha).max())
+    return int(min(max(needed, seeds + 1), GROWTH * seeds, most))
