@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -157,6 +157,16 @@ def study(*, seeds=3, repeats=5, timed=True, datasets=DATASETS, methods=METHODS,
 def small(**more):
     """A study with fewer cells, for pages."""
     return study(**{"datasets": SMALL, "methods": FEW, "cost_dims": (2, 8, 32), **more})
+
+
+def filed(made):
+    """The same results with ids that a results folder takes."""
+    frames = {name: getattr(made, name) for name in ("trials", "curve", "samples")}
+    safe = {
+        name: frame.assign(id=frame["id"].str.replace(r"[^\w.-]", "_", regex=True))
+        for name, frame in frames.items()
+    }
+    return replace(made, **safe)
 
 
 def every_method(**more):

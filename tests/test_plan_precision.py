@@ -16,12 +16,12 @@ from ebmark.headline import headline
 from ebmark.record import Record
 from ebmark.store import Store, Tables
 from ebmark.study import load
-from tests.synthetic import FEW, SMALL, small
+from tests.synthetic import FEW, SMALL, filed, small
 
 
 @pytest.fixture(scope="module")
 def made():
-    return small(seeds=4, datasets=SMALL[:1], methods=FEW[:3], lattice=8)
+    return filed(small(seeds=4, datasets=SMALL[:1], methods=FEW[:3], lattice=8))
 
 
 @pytest.mark.parametrize(("text", "share"), [("10%", 0.1), ("0.25", 0.25), ("2.5%", 0.025)])

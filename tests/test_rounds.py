@@ -20,7 +20,7 @@ from ebmark.spec import TargetTable
 from ebmark.specfile import with_seeds
 from ebmark.store import Store, Tables, read
 from ebmark.study import load
-from tests.synthetic import FEW, SMALL, small
+from tests.synthetic import FEW, SMALL, filed, small
 
 SPEC = """name = "synthetic"
 seeds = 3  # to begin with
@@ -42,7 +42,7 @@ MOST = 24
 @pytest.fixture(scope="module")
 def made():
     """Results of three methods in two cells, with more seeds than any round asks for."""
-    return small(seeds=MOST, datasets=SMALL[:1], methods=FEW[:3], lattice=8)
+    return filed(small(seeds=MOST, datasets=SMALL[:1], methods=FEW[:3], lattice=8))
 
 
 @pytest.fixture
