@@ -43,10 +43,9 @@ class Run:
         curve = tables.curve[tables.curve["source"].isin(["", "smc"])]
         return cls(tables=tables, trials=trials.sort_values("seed"), curve=curve)
 
-    def lane(self, lane: str, network: str | None = None) -> DataFrame:
-        """The trials of a lane, of one network where it is named."""
-        chosen = self.trials["lane"] == lane
-        return self.trials[chosen if network is None else chosen & (self.trials["network"] == network)]
+    def lane(self, lane: str) -> DataFrame:
+        """The trials of a lane."""
+        return self.trials[self.trials["lane"] == lane]
 
     def values(self, trials: DataFrame, quantity: str, over: str | None = None) -> Array:
         """A quantity of each of the trials that are ok.

@@ -20,7 +20,7 @@ from ebmark.errors import EbmarkError, StoreError
 from ebmark.marked import between, settle
 from ebmark.reproduced import Run, cell, columns, number, select
 from ebmark.stats.bootstrap import seed_interval
-from ebmark.stats.intervals import Interval
+from ebmark.stats.intervals import ALPHA, Interval, t_interval
 
 Entry = Mapping[str, Any]
 PAPER, THEORY = "paper.toml", "theory.json"
@@ -45,20 +45,26 @@ def agrees(interval: Interval, value: Entry) -> str:
     return "lower" if hi < low else "higher" if lo > high else "yes"
 
 
-def found(value: Entry, run: Run, theory: Mapping[str, float]) -> Interval:
-    """What was measured for a paper's value, or is in ``theory`` under its key."""
+def found(value: Entry, run: Run, theory: Mapping[str, float], alpha: float) -> tuple[Interval, Interval]:
+    """What was measured for a paper's value, or is in ``theory`` under its key.
+
+    Returns:
+        The 95 % interval, and that of level 1 - alpha, which tells whether it agrees.
+    """
     if key := value.get("theory"):
         exact = np.asarray(theory[key])
-        return Interval(centre=exact, lo=exact, hi=exact)
+        return (Interval(centre=exact, lo=exact, hi=exact),) * 2
     values = run.values(select(run, value), value["quantity"], value.get("over"))
-    return seed_interval(values, log=value.get("log", False))
+    log = value.get("log", False)
+    return seed_interval(values, log=log), t_interval(values, log=log, alpha=alpha)
 
 
 def compared(entry: Entry, run: Run, theory: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Each paper's value as a row of the table, and whether it agrees."""
+    """Each paper's value as a row of the table, and whether it agrees: at 5 % over all rows together."""
+    measured = sum("theory" not in value for value in entry["value"])
     for value in entry["value"]:
-        interval = found(value, run, theory)
-        verdict = agrees(interval, value)
+        interval, joint = found(value, run, theory, ALPHA / max(measured, 1))
+        verdict = agrees(joint, value)
         yield f"| {value['what']} | {value['paper']} | {number(interval)} | {verdict} |", verdict
 
 
@@ -71,7 +77,9 @@ def verdict(verdicts: Sequence[str]) -> str:
 
 def grid(table: Entry, run: Run) -> Iterator[str]:
     """A quantity by method and data set, over seeds."""
-    trials = run.lane(table.get("lane", "quality"), table.get("network"))
+    trials = run.lane(table.get("lane", "quality"))
+    if "method" in table:
+        trials = trials[trials["method_label"] == table["method"]]
     heads = columns(trials)
     yield "| method | " + " | ".join(heads.values()) + " |"
     yield "|---" * (len(heads) + 1) + "|"

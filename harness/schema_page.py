@@ -25,8 +25,9 @@ A run writes one folder per study:
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
 `reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`,
-without their models and the second without its samples (47 MB). Everything else in this folder is ignored by
-git. This page is generated:
+without their models and the second without its samples (47 MB); `reproductions/` holds those behind
+`docs/reproductions`, without their models. Everything else in this folder is ignored by git. This page is
+generated:
 `python -m ebmark.schema_page > results/README.md`.
 
 ## Reading
