@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import re
 import subprocess
 import sys
@@ -15,8 +18,9 @@ import pytest
 from ebmark import report
 from ebmark.errors import StoreError
 from ebmark.record import Record
-from ebmark.report.grid import records
+from ebmark.report.grid import records, sort_key
 from ebmark.report.look import settle
+from ebmark.report.page import Embedded
 from ebmark.store import Store, read
 from tests import synthetic
 from tests.synthetic import FEW, SMALL, small
@@ -32,22 +36,22 @@ def written(tables_, out, spec=synthetic.TARGET):
 def quick(monkeypatch):
     """Figures are drawn and laid out in both widths, but not encoded."""
 
-    def embed(picture, folder):
+    def embed(picture, folder, prefix):
         for narrow in (False, True):
             settle(picture.draw(narrow=narrow))
         for suffix in (".svg", ".png"):
             (folder / f"{picture.name}{suffix}").touch()
-        return {"wide": "data:image/", "narrow": "data:image/"}
+        return Embedded(wide="<svg></svg>", narrow="<svg></svg>")
 
     monkeypatch.setattr("ebmark.report.page._embed", embed)
 
 
 class Page(HTMLParser):
-    """The words of a page, its pictures, and every address it names."""
+    """The words of a page, its figures, every address it names, its tables and the data beside them."""
 
     def __init__(self, text):
         super().__init__()
-        self.text, self.images, self.addresses = "", [], []
+        self.text, self.figures, self.addresses, self.data, self.tables = "", [], [], {}, []
         self.feed(text)
 
     def handle_data(self, data):
@@ -56,8 +60,14 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.addresses += [found[name] for name in ("src", "srcset", "href") if name in found]
-        if tag == "img":
-            self.images.append(found)
+        if tag == "svg":
+            self.figures.append(found)
+        if tag == "table":
+            self.tables.append(found["id"].removeprefix("table-"))
+        if "download" in found:
+            head, content = found["href"].split(",", 1)
+            assert head == "data:text/csv;charset=utf-8;base64"
+            self.data[found["download"]] = base64.b64decode(content).decode()
 
 
 def test_two_seeds_rank_nothing_and_the_page_says_so(quick, tmp_path):
@@ -87,7 +97,7 @@ def test_untrusted_timings_are_compared_nowhere(quick, tmp_path):
     [
         ({"cost_dims": ()}, "No cost lane"),
         ({"datasets": (("gaussian", (2, 8)),)}, "No likelihood on real data"),
-        ({"datasets": (("gaussian", (8,)),), "cost_dims": (8,)}, "Fewer than 3 dimensions"),
+        ({"datasets": (("gaussian", (8,)),), "cost_dims": (8,)}, "fewer than 3 dimensions"),
         ({"datasets": (("gaussian", (2, 8)),)}, "No pictures of two-dimensional densities"),
         ({"datasets": (("digits", (64,)),)}, "No trusted Fisher or KL divergence"),
         ({}, "No method in these tables logged a diagnostic"),
@@ -160,19 +170,68 @@ def page(tmp_path_factory):
 
 def test_the_page_opens_offline_and_every_figure_is_described(page):
     parsed = Page(page[1])
-    assert all(address.startswith(("data:image/", "#")) for address in parsed.addresses)
+    assert all(address.startswith(("data:image/png", "data:text/csv", "#")) for address in parsed.addresses)
     assert "@import" not in page[1]
-    assert "url(" not in page[1]
-    assert len(parsed.images) >= 6
-    assert all(len(image["alt"]) > 40 for image in parsed.images)
+    assert set(re.findall(r"url\((.)", page[1])) <= {"#"}
+    assert "default-src 'none'" in page[1]
+    assert len(parsed.figures) >= 12
+    assert all(figure["role"] == "img" and len(figure["aria-label"]) > 40 for figure in parsed.figures)
     assert "A study <of> things" in parsed.text
+
+
+def test_the_policy_allows_the_page_s_own_script_and_no_other(page):
+    script = re.search(r"<script>(.*?)</script>", page[1], re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page[1]
+    assert page[1].count("<script") == 1
+
+
+def test_every_table_and_figure_brings_its_numbers(page):
+    parsed = Page(page[1])
+    figures = {path.stem for path in (page[0] / "figures").glob("*.svg")}
+    assert set(parsed.data) == {f"{name}.csv" for name in {*parsed.tables, *figures}}
+    for name, text in parsed.data.items():
+        folder = "figures" if name.removesuffix(".csv") in figures else "tables"
+        assert text == (page[0] / folder / name).read_text(encoding="utf-8"), name
+        assert len(pd.read_csv(io.StringIO(text))) > 0, name
+
+
+def test_identifiers_of_figures_are_their_own(page):
+    """A clip path of one figure must not cut another."""
+    ids = re.findall(r'\bid="([^"]*)"', page[1])
+    assert len(ids) == len(set(ids))
+    for name in re.findall(r'(?:url\(#|href="#)([\w-]+)', page[1]):
+        assert name in set(ids), name
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("3.8 ms", 0.0038),
+        ("2.1 × 10⁻³", 2.1e-3),
+        ("1.0 × 10⁷ (3/3)", 1e7),
+        ("10⁵ F", 1e5),
+        ("d^0.90 [0.72, 1.07]", 0.9),
+        ("[-33.8, 225]†", -33.8),
+        ("∞ (1/3)", np.inf),
+        ("1,295", 1295),
+        ("50 %", 50),
+        ("2.0 min (6/6)", 120),
+        ("–", None),
+        ("not run", None),
+    ],
+)
+def test_columns_sort_by_the_number_with_which_a_cell_begins(text, key):
+    assert sort_key(text) == (None if key is None else pytest.approx(key))
 
 
 def test_the_first_screen_has_the_answer_and_the_headline_figure(page):
     first = page[1].split("<nav")[0]
     assert first.count("<li>") == 3
     assert 'id="figure-target_cost-first"' in first
-    assert Page(page[1]).text.rstrip().endswith(("stays in.", "largest."))
+    assert "What a fixed quality costs as the dimension grows is not shown here" in first
+    assert "1 diverged" not in first  # small() has no such run
+    assert Page(page[1].split("<script>")[0]).text.rstrip().endswith(("stays in.", "largest."))
 
 
 def test_all_files_are_written(page):
@@ -201,14 +260,21 @@ def test_text_has_the_contrast_of_wcag_aa_in_both_schemes(page):
         linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
         return np.dot([0.2126, 0.7152, 0.0722], linear)
 
-    schemes = re.findall(r":root \{(.*?)\}", page[1], re.DOTALL)
-    assert len(schemes) == 2
+    schemes = re.findall(r":root[^{]*\{([^}]*--page[^}]*)\}", page[1], re.DOTALL)
+    light, *dark = [sorted(re.findall(r"--\w+: #\w{6}", scheme)) for scheme in schemes]
+    assert len(dark) == 2
+    assert dark[0] == dark[1]  # by the system and by the button
+    assert len(light) == len(dark[0])
     for scheme in schemes:
         colours = dict(re.findall(r"--(\w+): (#\w{6})", scheme))
         for ink in ("ink", "soft", "link"):
             for paper in ("page", "fill"):
                 pair = sorted(luminance(colours[name]) for name in (ink, paper))
                 assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ink, paper)
+    texts = re.findall(r"<text [^>]*>", page[1])
+    assert len(texts) > 100
+    colours = {colour for text in texts for colour in re.findall(r"fill: ([^;\"]*)", text)}
+    assert colours <= {"var(--ink)"}
 
 
 def known(frame_):
@@ -235,7 +301,9 @@ def test_a_results_folder_from_the_store_is_read(quick, tmp_path):
                 for id, (trial,) in by_id(made.trials).items()
             ]
         )
-    assert "eight_gaussians: one run per method" in written(read(tmp_path / "results"), tmp_path / "report")
+    assert "eight_gaussians: fitted densities of one run per method" in written(
+        read(tmp_path / "results"), tmp_path / "report"
+    )
 
 
 def test_neither_torch_nor_ray_is_imported():

@@ -17,12 +17,13 @@ LINE = 0.13  # inches from one name to the next
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A line's name: where the line ends, in data, and how it is written."""
+    """A line's name: where the line ends, in data, how it is written, and the mark of the line."""
 
     x: float
     y: float
     text: str
     colour: str
+    marker: str = "o"
     bold: bool = False
 
 
@@ -38,11 +39,10 @@ def beside(ax: Axes, named: Sequence[Name], height: float) -> None:
         ax.annotate(
             name.text,
             (name.x, name.y),
-            xytext=(1.03, y),
+            xytext=(1.06, y),
             textcoords="axes fraction",
             va="center",
             fontsize=TYPE,
-            color=name.colour,
             fontweight="bold" if name.bold else "normal",
             arrowprops={
                 "arrowstyle": "-",
@@ -52,6 +52,15 @@ def beside(ax: Axes, named: Sequence[Name], height: float) -> None:
                 "alpha": 0.5,
             },
             annotation_clip=False,
+        )
+        ax.plot(
+            [1.04],
+            [y],
+            name.marker,
+            color=name.colour,
+            markersize=4,
+            transform=ax.transAxes,
+            clip_on=False,
         )
 
 

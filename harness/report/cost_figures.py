@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
@@ -43,6 +44,24 @@ def summarised(rows: DataFrame, value: str, by: list[str], *, log: bool) -> Data
     back = np.exp if log else np.asarray
     ends = {"centre": table["mean"], "lo": table["mean"] - half, "hi": table["mean"] + half}
     return table.assign(**{name: back(end) for name, end in ends.items()})
+
+
+def means(cost: DataFrame) -> DataFrame:
+    """What ``step_cost`` draws: geometric mean and interval by quantity, label and d."""
+    return pd.concat(
+        [
+            summarised(usable(cost, quantity), quantity, ["label", "dim"], log=True).assign(quantity=quantity)
+            for quantity in PANELS
+        ]
+    )[["quantity", "label", "dim", "count", "centre", "lo", "hi"]]
+
+
+def share_means(cost: DataFrame) -> DataFrame:
+    """What ``sampling_share`` draws: the mean share and its interval by label, k and d."""
+    rows = chains(cost)
+    table = summarised(rows, "share", ["label", "dim"], log=False)
+    k = rows.drop_duplicates("label").set_index("label")["k"]
+    return table.assign(k=table["label"].map(k))[["label", "k", "dim", "count", "centre", "lo", "hi"]]
 
 
 def by_label(rows: DataFrame) -> Iterator[tuple[str, DataFrame]]:

@@ -11,6 +11,7 @@ from ebmark.report import (
     cost_figures,
     facts,
     method_tables,
+    part_figures,
     quality_figures,
     tables,
     target_tables,
@@ -45,10 +46,30 @@ def cost(study: Study, look: Look) -> Section:
         "sideways. Crosses at the top: no run was ok there. Open: timings that are not trusted, "
         f"and passes beside which an opponent works whose own are not in F.{look.key}",
         draw=partial(cost_figures.step_cost, cost, look),
+        data=cost_figures.means(cost),
     )
-    grids = [tables.exponents(cost), tables.crossovers(cost), method_tables.opponents(study)]
+    phases = part_figures.parts(cost)
+    pictures = [figure, *([_parts(phases, seen)] if len(phases) else [])]
+    grids = [
+        tables.exponents(cost),
+        part_figures.table(phases),
+        tables.crossovers(cost),
+        method_tables.opponents(study),
+    ]
     return Section(
-        anchor="cost", title=title, text=text, pictures=[figure], grids=[g for g in grids if g.rows]
+        anchor="cost", title=title, text=text, pictures=pictures, grids=[g for g in grids if g.rows]
+    )
+
+
+def _parts(phases: DataFrame, seen: str) -> Picture:
+    d = phases["d"].iloc[0]
+    return Picture(
+        name="step_parts",
+        alt=f"Seconds of a training step by phase at d = {d}, a bar per method: sampling, loss, "
+        "backward pass and optimiser.",
+        caption=f"On {seen}, at d = {d}: means over the trusted timings. Making batches is outside.",
+        draw=partial(part_figures.draw, phases),
+        data=phases,
     )
 
 
@@ -62,6 +83,7 @@ def share(study: Study, look: Look) -> Section:
         alt=f"Share of the training time inside samplers, against k and against d. {found}",
         caption=f"Seconds inside samplers over all seconds of training. The grey line is one half.{look.key}",
         draw=partial(cost_figures.sampling_share, study.cost, look),
+        data=cost_figures.share_means(study.cost),
     )
     return Section(anchor="sampling", title=title, text=[facts.drift(study)], pictures=[figure])
 
@@ -86,7 +108,8 @@ def curves(study: Study, look: Look) -> Section:
         if rows[work].notna().any():
             draw = partial(quality_figures.anytime, rows, metric, work, look)
             alt = f"{words.named(metric, per_dim=True)} against {axis}, per data set, smallest and largest d."
-            pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw))
+            data = quality_figures.band_means(rows[rows[work].notna()], work)
+            pictures.append(Picture(name=f"quality_{work}", alt=alt, caption=caption, draw=draw, data=data))
     text = []
     if len(pictures) > 1:
         text.append(f"{targets.TIME} Never the clock of packed runs.")
@@ -113,6 +136,7 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
         "Crosses: too few seeds reached it. With fewer than 3 seeds: one open mark per run "
         f"that did, and no claim. {targets.TIME}{look.key}",
         draw=partial(quality_figures.target_cost, runs, expected, look),
+        data=expected,
     )
     grids = [
         target_tables.reached(expected, quantity)

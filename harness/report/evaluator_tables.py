@@ -8,7 +8,7 @@ import numpy as np
 from pandas import DataFrame
 
 from ebmark.report import words
-from ebmark.report.frames import Study, at_end
+from ebmark.report.frames import Study
 from ebmark.report.grid import Grid, cells, records
 from ebmark.report.section import Section
 
@@ -37,9 +37,9 @@ def evaluators(study: Study) -> Section | None:
 
 def _runs(study: Study) -> DataFrame:
     """One row per run: the error of log Z, as ``value``, with its interval, whether it held, what it cost."""
-    rows = at_end(study.logs)
+    rows = study.final_logs
     rows = rows[(rows["metric"] == GAP) & (rows["network"] == PERFECT)].drop_duplicates("id")
-    spent = at_end(study.curve).groupby("id")[["gradients", "seconds"]].sum()
+    spent = study.final.groupby("id", observed=True)[["gradients", "seconds"]].sum()
     rows = rows.drop(columns=["gradients", "seconds"]).merge(
         spent, left_on="id", right_index=True, how="left"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,39 @@ from ebmark.report.tables import crossovers
 from ebmark.report.targets import GOAL
 
 FLAT = 0.1  # an exponent below it is called flat: a factor 1.5 over the range from d = 2 to 128
+
+
+def counts(study: Study) -> str:
+    """How many trials of what, and how they ended: the line below the title."""
+    trials = study.trials
+    ended = trials["status"].value_counts()
+    order = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
+    states = ", ".join(f"{ended[name]:,} {name}" for name in order if name in ended)
+    low, high = study.seeds
+    seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
+    what = [
+        words.counted(trials["label"].nunique(), "method") + " and settings",
+        words.counted(trials["dataset_label"].nunique(), "data set"),
+    ]
+    return f"{words.counted(len(trials), 'trial')}: {states}. {words.listed(what)}, {seeds} per cell."
+
+
+def missing(study: Study, runs: DataFrame, expected: DataFrame, *, drawn: bool) -> str:
+    """Why the headline is not the cost to a quality over dimension; empty where it is (``drawn``)."""
+    if drawn:
+        return ""
+    what = "What a fixed quality costs as the dimension grows is not shown here: "
+    if expected.empty:
+        return f"{what}the study sets no target, or its metric was never taken; a [[target]] table sets one."
+    if (seeds := study.seeds[1]) < stats.MIN_SEEDS:
+        return (
+            f"{what}{words.counted(seeds, 'seed')} per cell are too few for any claim; "
+            f"`--seeds 5` with the same `ebmark run` adds the others."
+        )
+    sizes = expected.groupby(GOAL)["dim"].nunique().max()
+    if sizes < 3:
+        return f"{what}{words.counted(int(sizes), 'dimension')} of a target; three are needed."
+    return f"{what}it takes two settings of CD or more beside a method without chains, over three dimensions."
 
 
 def growth(study: Study) -> str:
@@ -33,9 +67,10 @@ def growth(study: Study) -> str:
     centre = np.exp(np.log(at[quantity]).groupby(at["label"], observed=True).mean())
     centre = centre.sort_values(kind="stable")
     show = words.seconds if timed else lambda x: f"{words.work(x)} F per point"
-    span = (
-        f"from {show(centre.iloc[0])} ({_same(centre, 0)}) to {show(centre.iloc[-1])} ({_same(centre, -1)})"
+    ends = (
+        f"{_with_interval(at, str(centre.index[i]), quantity, show)} ({_same(centre, i)})" for i in (0, -1)
     )
+    span = f"from {' to '.join(ends)}"
     lead = "" if timed else "No wall-clock can be trusted or compared here; counted in passes, "
     there = set(rows.loc[rows["dim"] == top, "label"])
     apart = [] if timed else [label for label, part in by_label(cost) if part["opposed"].any()]
@@ -43,6 +78,15 @@ def growth(study: Study) -> str:
     gap = f"; {words.listed(missing)} gave no number at d = {top}" if missing else ""
     gap += f"; the passes of {words.listed(apart)} leave out an opponent" if apart else ""
     return _sentence(f"{lead}one step takes {span} at d = {d} {where}{gap}{_steepest(cost, quantity)}")
+
+
+def _with_interval(at: DataFrame, label: str, quantity: str, show: Callable[[float], str]) -> str:
+    """The geometric mean of a label's repeats, with its t interval where they differ and suffice."""
+    values = at.loc[at["label"] == label, quantity].to_numpy(float)
+    ends = stats.t_interval(values, log=True)
+    text = show(float(ends.centre))
+    lo, hi = show(float(ends.lo)), show(float(ends.hi))
+    return text if len(values) < stats.MIN_SEEDS or lo == hi else f"{text} [{lo}, {hi}]"
 
 
 def untimed(cost: DataFrame) -> list[str]:
@@ -61,12 +105,12 @@ def _steepest(cost: DataFrame, quantity: str) -> str:
     known = {label: fit for label, fit in fits(cost)[quantity].items() if not np.isnan(fit.value)}
     what = "wall-clock" if quantity == "seconds" else "passes"
     if not known:
-        return ". Fewer than 3 dimensions: no growth can be stated"
+        return "; fewer than 3 dimensions: no growth can be stated"
     label, fit = max(known.items(), key=lambda item: item[1].value)
     if fit.hi < FLAT:
-        return f". In {what} no step grows by more than d^{FLAT}"
+        return f"; in {what} no step grows by more than d^{FLAT}"
     flat = sum(fit.hi < FLAT for fit in known.values())
-    text = f". In {what} {label} grows fastest, as {words.exponent(fit)} over {fit.sizes} sizes"
+    text = f"; in {what} {label} grows fastest, as {words.exponent(fit)} over {fit.sizes} sizes"
     met = [at for at in records(crossovers(cost).tidy) if at["label"] == label and at["quantity"] == quantity]
     met = sorted((at for at in met if at["measured"]), key=lambda at: float(at["dim"]))
     for at in met[-1:]:
@@ -86,9 +130,8 @@ def sampling(study: Study) -> str:
     at = rows[rows["dim"] == d]
     share = at.groupby("label", observed=True)["share"].mean().sort_values(kind="stable")
     over = [str(label) for label in share.index if share[label] > 0.5]
-    span = f"{words.percent(share.iloc[0])} ({share.index[0]})"
-    if len(share) > 1:
-        span += f" to {words.percent(share.iloc[-1])} ({share.index[-1]})"
+    ends = [f"{_share(at, str(share.index[i]))} ({share.index[i]})" for i in (0, -1)]
+    span = " to ".join(ends[: len(share)])
     verdict = "dominates the step of every method with chains"
     if len(over) < len(share):
         verdict = f"takes more than half of the step only for {words.listed(over)}"
@@ -97,6 +140,16 @@ def sampling(study: Study) -> str:
     doubt = "" if rows["trusted"].any() else " (by timings that are not trusted)"
     text = f"Sampling takes {span} of the training time at d = {d}{doubt}: it {verdict}"
     return _sentence(text + _against_free(study))
+
+
+def _share(at: DataFrame, label: str) -> str:
+    """The mean share of a label's repeats, with its t interval where it is wider than a point."""
+    values = at.loc[at["label"] == label, "share"].to_numpy(float)
+    ends = stats.t_interval(values)
+    text = words.percent(float(ends.centre))
+    if len(values) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 0.01:
+        return text
+    return f"{text} [{100 * float(ends.lo):.0f}, {100 * float(ends.hi):.0f}]"
 
 
 def drift(study: Study) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, Protocol
 
@@ -117,6 +117,16 @@ class Study:
         """Trials of the quality lane."""
         return self.trials[self.trials["lane"] == "quality"]
 
+    @cached_property
+    def final(self) -> DataFrame:
+        """Rows of ``curve`` at the last checkpoint of every quality run that is ok."""
+        return at_end(self.curve)
+
+    @cached_property
+    def final_logs(self) -> DataFrame:
+        """Likewise of ``logs``."""
+        return at_end(self.logs)
+
     @property
     def labels(self) -> list[str]:
         """Labels in their order."""
@@ -132,7 +142,7 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     if tables.trials.empty:
         raise StoreError("report: the table of trials is empty; run a study first: ebmark run SPEC")
     trials = _trials(tables.trials)
-    orphans = len(tables.curve) - len(tables.curve.merge(trials[["id", "attempt"]], on=["id", "attempt"]))
+    orphans = int((_places(tables.curve, trials) < 0).sum())
     results = trials[trials["lane"] != "tune"]
     study = _study(results[results["rate_factor"] == 1], tables, spec or {}, title, orphans)
     folder = getattr(tables, "folder", None)
@@ -147,23 +157,22 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
 def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: str, orphans: int) -> Study:
     """The study as these trials show it."""
     time = _pass_seconds(trials)
-    joined = trials[["id", "attempt", *NAMING, *dict.fromkeys([*CELL[:1], *CELL[3:]])]]
-    rows = tables.curve.merge(joined.merge(time, on=CELL, how="left"), on=["id", "attempt"], how="inner")
-    rows["trusted"] = _bool(rows["trusted"])
-    rows["seconds_cost"] = rows["passes"] * rows["pass_time"]
-    rows["per_dim"] = rows["value"] / rows["dim"]
-    log = rows["metric"].astype(str).str.startswith(LOG) & ~rows["metric"].isin(_metrics(spec))
-    primary = rows["source"].astype(object).fillna("").isin(PRIMARY)
+    trials = trials.merge(time, on=CELL, how="left")
+    rows = _rows(tables.curve, trials)
+    found = pd.Series(rows["metric"].cat.categories)
+    diagnostics = found[found.str.startswith(LOG) & ~found.isin(_metrics(spec))]
+    log, primary = rows["metric"].isin(diagnostics), rows["source"].isin(PRIMARY)
     logs = rows[log]
+    names = logs["metric"].cat.remove_unused_categories()
     planned = trials[(trials["lane"] == "quality") & (trials["status"] != "skipped")]
     seeds = planned.groupby(["label", "dataset_label", "dim"], observed=True)["seed"].nunique()
     return Study(
         title=title,
         spec=spec,
-        trials=trials.merge(time, on=CELL, how="left"),
+        trials=trials,
         curve=rows[~log & primary],
         generated=rows[~log & ~primary],
-        logs=logs.assign(metric=logs["metric"].astype(str).str.removeprefix(LOG)),
+        logs=logs.assign(metric=names.cat.rename_categories(lambda name: name.removeprefix(LOG))),
         cost=_cost(trials),
         env=tables.env,
         samples=_samples(tables),
@@ -171,6 +180,31 @@ def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: st
         seeds=(int(seeds.min()), int(seeds.max())) if len(seeds) else (0, 0),
         orphans=orphans,
     )
+
+
+def _places(curve: DataFrame, trials: DataFrame) -> np.ndarray:
+    """The position in ``trials`` of each row of the curve, -1 where its attempt is not there."""
+    place = pd.Index(trials["id"]).get_indexer(pd.Index(curve["id"]))
+    same = trials["attempt"].to_numpy()[place] == curve["attempt"].to_numpy()
+    return np.where(same, place, -1)
+
+
+def _rows(curve: DataFrame, trials: DataFrame) -> DataFrame:
+    """The curve of these trials with their names; text as categories, which take little."""
+    place = _places(curve, trials)
+    rows = curve[place >= 0].drop(columns=["attempt"])
+    place = place[place >= 0]
+    rows["id"] = pd.Categorical.from_codes(place, categories=pd.Index(trials["id"]))
+    for name in ("metric", "source", "reasons"):
+        rows[name] = rows[name].fillna("").astype(str).astype("category")
+    for name in dict.fromkeys([*NAMING, *CELL, "pass_time"]):
+        column = trials[name]
+        text = not (pd.api.types.is_numeric_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype))
+        rows[name] = (column.astype("category") if text else column).array.take(place)
+    rows["trusted"] = _bool(rows["trusted"])
+    rows["seconds_cost"] = rows["passes"] * rows["pass_time"]
+    rows["per_dim"] = rows["value"] / rows["dim"]
+    return rows
 
 
 def _metrics(spec: Mapping[str, Any]) -> set[str]:
@@ -257,7 +291,7 @@ def _cost(trials: DataFrame) -> DataFrame:
 def at_end(rows: DataFrame) -> DataFrame:
     """Of rows like ``Study.curve``, those of the last checkpoint of every quality run that is ok."""
     rows = rows[(rows["lane"] == "quality") & (rows["status"] == "ok")]
-    return rows[rows["step"] == rows.groupby("id")["step"].transform("max")]
+    return rows[rows["step"] == rows.groupby("id", observed=True)["step"].transform("max")]
 
 
 def finals(study: Study, metric: str) -> DataFrame:
@@ -265,5 +299,5 @@ def finals(study: Study, metric: str) -> DataFrame:
 
     Samples of a method's own generator have no place here: they are in ``Study.generated``.
     """
-    rows = at_end(study.curve)
+    rows = study.final
     return rows[rows["metric"] == metric].drop_duplicates("id")

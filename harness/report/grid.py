@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,11 @@ LATEX = {
     **{"§": r"\S{}", "≥": r"$\geq$"},
 }
 DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
+_NUMBER = re.compile(
+    r"\[?(?:d\^)?(?:([-−+]?[\d,]*\.?\d+) × )?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|([-−+]?[\d,]*\.?\d+)|(∞))"
+    r"(?: (µs|ms|s|min|h)\b)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,23 @@ def records(frame: DataFrame) -> list[dict[str, Any]]:
 def cells(*texts: str) -> list[Cell]:
     """A row of plain cells."""
     return [Cell(text=text) for text in texts]
+
+
+def sort_key(text: str) -> float | None:
+    """The number with which a cell begins, durations in seconds: what its column is sorted by; else None."""
+    found = _NUMBER.match(text)
+    if found is None:
+        return None
+    factor, power, plain, infinite, unit = found.groups()
+    if infinite:
+        return math.inf
+    number = float((plain or factor or "1").replace(",", "").replace("−", "-"))
+    return number * 10.0 ** int((power or "0").translate(DIGITS)) * UNITS.get(unit or "s", 1.0)
+
+
+def csv(frame: DataFrame) -> str:
+    """Unrounded numbers as the page and the files offer them, nine significant digits."""
+    return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def markdown(grid: Grid) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from pandas import DataFrame
 
 from ebmark.report.names import FAMILIES, ORACLE, OTHER, family
 from ebmark.report.words import number
@@ -26,6 +27,12 @@ DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1.5, 2), (1, 1))
 # Of seaborn's palette: like colours apart, two too faint on white left out.
 ORDER = (0, 1, 2, 3, 4, 9, 7, 5)
 ORACLE_COLOUR = "0.15"
+
+# Kinds of a stacked bar, told apart by hatch and edge as well as by colour.
+BARS: Sequence[dict[str, Any]] = tuple(
+    {"facecolor": colour, "hatch": hatch, "edgecolor": ORACLE_COLOUR, "linewidth": 0.5}
+    for colour, hatch in (("#0173b2", ""), ("#de8f05", "//"), ("#e6e6e6", ""), ("#56b4e9", "xx"))
+)
 
 Draw = Callable[..., Figure]
 
@@ -39,14 +46,14 @@ class Picture:
         alt: what it shows, in words.
         caption: how to read it.
         draw: ``draw(narrow=...)`` makes it, for a wide page or for a telephone.
-        raster: embed a PNG, for pictures made of pixels.
+        data: the numbers that it shows, for its CSV file.
     """
 
     name: str
     alt: str
     caption: str
     draw: Draw
-    raster: bool = False
+    data: DataFrame = field(default_factory=DataFrame)
 
 
 class Look:
@@ -86,6 +93,10 @@ class Look:
         """The label's colour."""
         return str(self._style[label]["color"])
 
+    def marker(self, label: str) -> str:
+        """The label's mark."""
+        return str(self._style[label]["marker"])
+
     def line(self, label: str, **more: Any) -> dict[str, Any]:
         """Keywords of ``Axes.plot`` for the label."""
         return {"linewidth": 1.3, "markersize": 4.5, **self._style[label], **more}
@@ -117,13 +128,18 @@ class Look:
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """Seaborn's light grid, small type, text as outlines, and identifiers that do not depend on the run."""
+    """Seaborn's light grid, small type, text as text, and identifiers that do not depend on the run."""
     rc: Any = {
         **sns.axes_style("whitegrid"),
         **{"font.size": 9, "axes.titlesize": 9, "axes.labelsize": 9, "legend.fontsize": 8.5},
         **{"xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.edgecolor": "0.4", "grid.color": "0.9"},
-        **{"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "path"},
-        **{"svg.hashsalt": "ebmark", "figure.facecolor": "white", "savefig.facecolor": "white"},
+        **{"font.family": ["sans-serif"], "font.sans-serif": ["DejaVu Sans"], "svg.fonttype": "none"},
+        **{
+            "hatch.linewidth": 0.5,
+            "svg.hashsalt": "ebmark",
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+        },
     }
     with mpl.rc_context(rc):
         yield
@@ -140,13 +156,24 @@ def panels(n: int, *, narrow: bool, height: float = 2.7) -> tuple[Figure, list[A
     return figure, axes[:n]
 
 
+def bar_panel(labels: Sequence[str], *, narrow: bool) -> tuple[Figure, Axes]:
+    """A figure with one panel of horizontal bars, the first label at the top."""
+    height = 1.1 + 0.19 * len(labels)
+    figure = Figure(figsize=(3.9 if narrow else 8.6, height), layout="constrained")
+    ax = figure.subplots()
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.4, -0.6)
+    ax.grid(visible=False, axis="y")
+    return figure, ax
+
+
 def legend(
     figure: Figure, handles: Sequence[Line2D], *, narrow: bool, title: str = "", wide: int = 4
 ) -> None:
     """A legend below the panels, in ``wide`` columns or fewer."""
     texts = [str(handle.get_label()).split("\n") for handle in handles]
     longest = max((len(line) for lines in texts for line in lines), default=0)
-    columns = max(1, min(wide, len(handles), (48 if narrow else 112) // (longest + 6)))
+    columns = max(1, min(wide, len(handles), (48 if narrow else 128) // (longest + 7)))
     rows = -(-len(handles) // columns) * max((len(lines) for lines in texts), default=1)
     height = 0.165 * (rows + bool(title) + 1)
     width, before = figure.get_size_inches()

@@ -57,7 +57,7 @@ KINDS = {
 def generators(study: Study) -> Grid:
     """Sample metrics of the methods' own generators beside those of the energy's samples."""
     other = at_end(study.generated)
-    mine = at_end(study.curve)
+    mine = study.final
     mine = mine[mine["id"].isin(other["id"]) & mine["metric"].isin(other["metric"])].assign(source=ENERGY)
     tidy = _means(pd.concat([mine, other]))
     metrics = [str(metric) for metric in tidy["metric"].unique()]
@@ -110,7 +110,7 @@ def _value(row: dict[str, Any]) -> str:
 
 def diagnostics(study: Study) -> Grid:
     """Methods x diagnostics: the median at the end of the runs, and how it differs between data sets."""
-    rows = at_end(study.logs).drop_duplicates(["id", "metric"])
+    rows = study.final_logs.drop_duplicates(["id", "metric"])
     tidy = rows.groupby([*CELL, "metric"], observed=True).agg(
         n=("value", "count"),
         median=("value", "median"),
@@ -153,7 +153,7 @@ def _diagnostic(name: str) -> str:
 
 def _spread(rows: DataFrame) -> str:
     """The median, and the range of the medians per data set and dimension where that differs."""
-    medians = rows.groupby(["dataset_label", "dim"])["value"].median()
+    medians = rows.groupby(["dataset_label", "dim"], observed=True)["value"].median()
     text, lo, hi = (words.number(x) for x in (rows["value"].median(), medians.min(), medians.max()))
     text = text if lo == hi else f"{text} ({lo} to {hi})"
     return text if rows["trusted"].all() else f"[{text}]†"

@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from pandas import DataFrame
 
 from ebmark.report.frames import Tables, load
-from ebmark.report.grid import latex, markdown
+from ebmark.report.grid import csv, latex, markdown, sort_key
+from ebmark.report.inline import inline
 from ebmark.report.look import Look, Picture, png, settle, svg, theme
 from ebmark.report.section import Report
 from ebmark.report.sections import report
 
 FIGURE_DPI = 150
-EMBED_DPI = 110
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A figure as elements of the page: as a wide window shows it, and as a telephone does."""
+
+    wide: str
+    narrow: str
 
 
 def write(tables: Tables, out: Path, *, spec: Mapping[str, Any] | None, title: str) -> list[Path]:
@@ -47,8 +60,8 @@ def write(tables: Tables, out: Path, *, spec: Mapping[str, Any] | None, title: s
 def _tables(page: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for grid in (grid for section in page.sections for grid in section.grids):
-        for suffix, text in ((".csv", grid.tidy.to_csv(index=False)), (".tex", latex(grid))):
+    for grid in page.grids:
+        for suffix, text in ((".csv", csv(grid.tidy)), (".tex", latex(grid))):
             written.append(folder / f"{grid.name}{suffix}")
             written[-1].write_text(text, encoding="utf-8", newline="\n")
     return written
@@ -58,9 +71,10 @@ def _pages(page: Report, out: Path) -> list[Path]:
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written, embedded = [], {}
-    for picture in (picture for section in page.sections for picture in section.pictures):
-        embedded[picture.name] = _embed(picture, folder)
-        written += [folder / f"{picture.name}{suffix}" for suffix in (".svg", ".png")]
+    for i, picture in enumerate(page.pictures):
+        embedded[picture.name] = _embed(picture, folder, f"f{i}")
+        written += [folder / f"{picture.name}{suffix}" for suffix in (".svg", ".png", ".csv")]
+        written[-1].write_text(csv(picture.data), encoding="utf-8", newline="\n")
     environment = Environment(
         loader=PackageLoader("ebmark.report", "."),
         autoescape=lambda name: bool(name and ".html" in name),
@@ -68,26 +82,38 @@ def _pages(page: Report, out: Path) -> list[Path]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = code
+    style, script = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STATIC)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    shown = {"page": page, "embedded": embedded, "style": style, "script": script, "digest": digest}
     for name in ("report.html", "report.md"):
         template = environment.get_template(f"{name}.jinja")
-        style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-        text = template.render(page=page, embedded=embedded, style=style, markdown=markdown)
+        text = template.render(**shown, markdown=markdown, address=address, sort_key=sort_key)
         written.append(out / name)
         written[-1].write_text(text, encoding="utf-8", newline="\n")
     return written
 
 
-def _embed(picture: Picture, folder: Path) -> dict[str, str]:
-    """Writes the files of a figure; its two widths as data addresses for the page."""
-    wide, narrow = settle(picture.draw()), settle(picture.draw(narrow=True))
+STATIC = ("style.css", "report.js")
+
+
+def _embed(picture: Picture, folder: Path, prefix: str) -> Embedded:
+    """Writes the files of a figure; its two widths for the page."""
+    wide = settle(picture.draw())
     vector = svg(wide)
     (folder / f"{picture.name}.svg").write_bytes(vector)
     (folder / f"{picture.name}.png").write_bytes(png(wide, FIGURE_DPI))
-    if picture.raster:
-        both = {"wide": wide, "narrow": narrow}
-        return {name: _address(png(figure, EMBED_DPI), "png") for name, figure in both.items()}
-    return {"wide": _address(vector, "svg+xml"), "narrow": _address(svg(narrow), "svg+xml")}
+    narrow = svg(settle(picture.draw(narrow=True)))
+    return Embedded(
+        wide=inline(vector, f"{prefix}w", picture.alt), narrow=inline(narrow, f"{prefix}n", picture.alt)
+    )
 
 
-def _address(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def code(text: str) -> Markup:
+    """Text for the page: what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def address(frame: DataFrame) -> str:
+    """The CSV of a frame as an address that the page carries in itself."""
+    return f"data:text/csv;charset=utf-8;base64,{base64.b64encode(csv(frame).encode()).decode()}"

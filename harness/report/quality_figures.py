@@ -28,9 +28,9 @@ def curves(study: Study) -> tuple[str, DataFrame]:
     rows = study.curve[study.curve["lane"] == "quality"]
     metric = next((name for name in ("fisher", "kl") if (rows["metric"] == name).any()), "fisher")
     rows = rows[(rows["metric"] == metric) & (rows["step"] > 0)].sort_values(["id", "step"])
-    rows = rows.assign(turn=rows.groupby("id").cumcount())
+    rows = rows.assign(turn=rows.groupby("id", observed=True).cumcount())
     rows = rows[rows["trusted"] & (rows["per_dim"] > 0)]
-    dims = rows.groupby("dataset_label")["dim"]
+    dims = rows.groupby("dataset_label", observed=True)["dim"]
     return metric, rows[(rows["dim"] == dims.transform("min")) | (rows["dim"] == dims.transform("max"))]
 
 
@@ -39,7 +39,7 @@ def drawn(rows: DataFrame, by: list[str]) -> tuple[list[tuple[str, ...]], list[t
 
     Against d (``by`` has the goal) a group with one dimension is left out where another has more.
     """
-    sizes = rows.groupby(by)["dim"].nunique().reset_index()
+    sizes = rows.groupby(by, observed=True)["dim"].nunique().reset_index()
     sizes = sizes.sort_values(["dim", *by], ascending=[False, *(True for _ in by)])
     names = [tuple(row) for row in sizes[by].to_numpy().tolist()]
     wide = int((sizes["dim"] > 1).sum()) if "goal" in by else 0
@@ -60,32 +60,46 @@ def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool
         (name, d) for name in sets for d in sorted(rows.loc[rows["dataset_label"] == name, "dim"].unique())
     ]
     figure, axes = panels(len(cells), narrow=narrow)
+    means = band_means(rows, work)
+    failed = rows[rows["status"] != "ok"].drop_duplicates("id", keep="last")
     for ax, (dataset, d) in zip(axes, cells, strict=True):
-        part = rows[(rows["dataset_label"] == dataset) & (rows["dim"] == d)]
-        for label, run in by_label(part):
-            _band(ax, run, work, label, look)
+        here, ends = (at[(at["dataset_label"] == dataset) & (at["dim"] == d)] for at in (means, failed))
+        for label, mean in by_label(here):
+            _band(ax, mean, ends[ends["label"] == label], work, look, label)
         ax.set(xscale="log", yscale="log")
         log_axis(ax.xaxis, words.seconds if work == "seconds_cost" else words.number)
         ax.set(title=f"{dataset}, d = {d}", xlabel=WORK[work], ylabel=words.named(metric, per_dim=True))
-    ends = np.array([ax.get_ylim() for ax in axes])
-    for ax in axes:
-        ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
-        log_axis(ax.yaxis)
+    for name in sets:  # one scale per data set, so that its dimensions compare
+        own = [ax for ax, (dataset, _) in zip(axes, cells, strict=True) if dataset == name]
+        ends = np.array([ax.get_ylim() for ax in own])
+        for ax in own:
+            ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+            log_axis(ax.yaxis)
     legend(figure, look.handles({label: label for label, _ in by_label(rows)}), narrow=narrow)
     return figure
 
 
-def _band(ax: Axes, run: DataFrame, work: str, label: str, look: Look) -> None:
-    mean = summarised(run, "per_dim", ["turn"], log=True)
-    groups = run.groupby("turn")
-    x = np.exp(np.log(run[work]).groupby(run["turn"]).mean())
+def band_means(rows: DataFrame, work: str) -> DataFrame:
+    """What ``anytime`` draws: ``cost``, ``centre``, ``lo`` and ``hi`` by data set, d, label and ``turn``."""
+    keys = ["dataset_label", "dim", "label", "turn"]
+    mean = summarised(rows, "per_dim", keys, log=True)
+    by = [rows[name] for name in keys]
+    ends = rows["per_dim"].groupby(by, observed=True).agg(["min", "max"])
+    cost = np.exp(np.log(rows[work]).groupby(by, observed=True).mean())
     few = (mean["count"] < stats.MIN_SEEDS).to_numpy()
-    lo = np.where(few, groups["per_dim"].min(), mean["lo"])
-    hi = np.where(few, groups["per_dim"].max(), mean["hi"])
-    ax.plot(x, mean["centre"], **look.line(label, markersize=3.5))
+    return mean[[*keys, "count", "centre"]].assign(
+        cost=cost.to_numpy(),
+        lo=np.where(few, ends["min"], mean["lo"]),
+        hi=np.where(few, ends["max"], mean["hi"]),
+    )
+
+
+def _band(ax: Axes, mean: DataFrame, ends: DataFrame, work: str, look: Look, label: str) -> None:
+    ax.plot(mean["cost"], mean["centre"], **look.line(label, markersize=3.5))
     if not look.by_family:
-        ax.fill_between(x, lo, hi, color=look.colour(label), alpha=0.13, linewidth=0)
-    ends = run[run["status"] != "ok"].groupby("id").tail(1)
+        ax.fill_between(
+            mean["cost"], mean["lo"], mean["hi"], color=look.colour(label), alpha=0.13, linewidth=0
+        )
     ax.plot(ends[work], ends["per_dim"], "x", color=look.colour(label), markersize=6, mew=1.6)
 
 

@@ -102,8 +102,9 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
         for d in own.loc[np.isinf(own["cost"]), "dim"]:
             cross(ax, d * look.dodge(label), look, label)
         text = f"{label}  {powers.get(label, '')}".rstrip()
+        end = records(shown.tail(1))[0]
         named.append(
-            Name(x=shown["dim"].iloc[-1], y=shown["cost"].iloc[-1], text=text, colour=look.colour(label))
+            Name(x=end["dim"], y=end["cost"], text=text, colour=look.colour(label), marker=look.marker(label))
         )
     if len(best):
         named += _best(ax, best, powers.get(BEST, ""), look)
@@ -129,7 +130,6 @@ def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[Name]:
             xycoords=ax.get_xaxis_transform(),
             ha="center",
             fontsize=TYPE - 1,
-            color=colour,
         )
     for d in best.loc[np.isinf(best["cost"]), "dim"]:
         cross(ax, d, look, first)

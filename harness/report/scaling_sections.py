@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from pandas import DataFrame
 
+from ebmark import stats
 from ebmark.report import scaling, scaling_figure, scaling_tables, targets, words
 from ebmark.report.frames import Study
 from ebmark.report.grid import records
@@ -101,6 +103,7 @@ def _picture(one: View, names: list[tuple[str, str]], name: str, look: Look, *, 
         "top: too few runs reached it. Left out: who starts at the truth "
         f"(‡){', and in passes who has an opponent' * (one.quantity == 'passes')}.{look.key}",
         draw=partial(scaling_figure.draw, one.rows, one.fits, names, one.quantity, look),
+        data=one.rows,
     )
 
 
@@ -122,7 +125,7 @@ def answer(one: View) -> str:
     text = f"CD, at the best of its {cells['settings'].max()} settings in each cell, is cheaper than every "
     text += f"method without chains in {wins} of the {both} that both reach"
     text += "".join(f", {who} {n} more" for n, who in alone if n)
-    return f"{text}. {_example(one, cells)}"
+    return f"{text}; {_example(one, cells)}"
 
 
 def _example(one: View, cells: DataFrame) -> str:
@@ -134,14 +137,14 @@ def _example(one: View, cells: DataFrame) -> str:
     parts = ((at, _on(reached, *at)) for at in scaling.panels(one.rows, 99))
     at, part = next(((at, part) for at, part in parts if len(part) > 1), (("", ""), reached.iloc[:0]))
     if part.empty:
-        return "Nowhere do both reach a target at two dimensions."
+        return "nowhere do both reach a target at two dimensions."
     first, last = records(part)[0], records(part)[-1]
     ends = [
-        f"{words.number(row['cost_cd'] / row['cost'])} times what {row['label']} does at d = {row['dim']} "
-        f"(with {row['of']})"
+        f"{words.number(row['cost_cd'] / row['cost'])}{_interval(one, at, row)} times what {row['label']} "
+        f"does at d = {row['dim']} (with {row['of']})"
         for row in (first, last)
     ]
-    text = f"To reach {at[0]} on {at[1]} it costs {ends[0]} and {ends[1]}"
+    text = f"to reach {at[0]} on {at[1]} it costs {ends[0]} and {ends[1]}"
     fits = _on(one.fits, *at).set_index("label")["fit"].to_dict()
     names = {BEST: "for CD", str(last["label"]): f"for {last['label']}"}
     known = [
@@ -154,6 +157,20 @@ def _example(one: View, cells: DataFrame) -> str:
         text += f", and they cost the same at d = {words.number(meet.dim)}"
         text += f" [{words.number(meet.lo)}, {words.number(meet.hi)}]"
     return f"{text}."
+
+
+def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
+    """The t interval of the ratio, paired by seed; empty where a run failed to reach it or seeds are few."""
+    here = _on(one.runs, *at)
+    here = here[here["dim"] == row["dim"]]
+    pair = [here[here["label"] == row[name]].set_index("seed") for name in ("of", "label")]
+    if not all(side["reached"].all() for side in pair):
+        return ""
+    quotient = (pair[0][f"cost_{one.quantity}"] / pair[1][f"cost_{one.quantity}"]).dropna()
+    ends = stats.t_interval(quotient.to_numpy(float), log=True)
+    if len(quotient) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 1e-9:
+        return ""
+    return f" [{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
 
 
 def _on(frame: DataFrame, goal: str, dataset: str) -> DataFrame:

@@ -1,4 +1,4 @@
-"""The report put together, and the sections on data, failures and trust."""
+"""The report put together, and the sections on data, diagnostics and trust."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from functools import partial
 
 from pandas import DataFrame
 
+from ebmark import stats
 from ebmark.report import (
+    chain_figures,
     cost_sections,
+    dataset_sections,
     evaluation,
     facts,
     limits,
     method_tables,
+    pareto,
     sample_figures,
     scaling_sections,
+    stability,
     status_tables,
     targets,
     words,
@@ -33,16 +38,9 @@ def report(study: Study, look: Look) -> Report:
     target, cost = cost_sections.target(study, runs, expected, look), cost_sections.cost(study, look)
     found = scaling_sections.views(study)
     scaling, tuned = scaling_sections.section(found, look), tuning(study)
-    answer = [
-        *scaling_sections.answers(found),
-        ("Cost of a step", facts.growth(study)),
-        ("Sampling", facts.sampling(study)),
-        ("Cost to a target", facts.reaching(runs, expected)),
-    ]
-    first = [*scaling.pictures, *target.pictures, *cost.pictures]
-    evaluated = evaluators(study)
+    evaluated, few = evaluators(study), study.seeds[0] < stats.MIN_SEEDS
+    first = [*scaling.pictures, *([] if few else target.pictures), *cost.pictures, *target.pictures]
     sections = [
-        *([evaluated] if evaluated else []),
         *([scaling] if found else []),
         *([tuned] if tuned else []),
         cost,
@@ -50,15 +48,36 @@ def report(study: Study, look: Look) -> Report:
         cost_sections.curves(study, look),
         target,
         cost_sections.quality(study),
+        pareto.section(study, look),
         _real(study),
-        _statuses(study),
-        _densities(study),
+        stability.section(study),
+        _diagnostics(study, look),
+        _plane(study),
         _samples(study, look),
-        _diagnostics(study),
-        _trust(study),
+        dataset_sections.section(study, expected),
+        _trust(study, evaluated),
         Section(anchor="limits", title="What the numbers do not say", text=limits.limits(study)),
     ]
-    return Report(title=study.title, answer=answer, headline=first[0] if first else None, sections=sections)
+    return Report(
+        title=study.title,
+        facts=facts.counts(study),
+        answer=_answer(study, found, runs, expected),
+        headline=first[0] if first else None,
+        missing=facts.missing(study, runs, expected, drawn=bool(found)),
+        sections=sections,
+    )
+
+
+def _answer(
+    study: Study, found: dict[str, scaling_sections.View], runs: DataFrame, expected: DataFrame
+) -> list[tuple[str, str]]:
+    """Three sentences: what a quality costs, what a step costs, how much of it is sampling."""
+    quality = scaling_sections.answers(found)[:1]
+    return [
+        *(quality or [("Cost to a target", facts.reaching(runs, expected))]),
+        ("Cost of a step", facts.growth(study)),
+        ("Sampling", facts.sampling(study)),
+    ]
 
 
 def _real(study: Study) -> Section:
@@ -77,26 +96,36 @@ def _real(study: Study) -> Section:
     return Section(anchor="real", title=title, text=text, grids=[grid])
 
 
-def _statuses(study: Study) -> Section:
-    grids = [status_tables.statuses(study), status_tables.reasons(study)]
-    text = [] if grids[1].rows else ["Every trial is ok."]
-    return Section(anchor="status", title="What failed", text=text, grids=[g for g in grids if g.rows])
-
-
-def _densities(study: Study) -> Section:
-    title, rows = "Densities in the plane", sample_figures.lattices(study)
-    pictures = [
-        Picture(
-            name=f"density_{''.join(c if c.isalnum() else '_' for c in str(dataset))}",
-            alt=f"Density of {dataset}, the truth first, then as fitted by each method.",
-            caption=f"{dataset}: one run per method (the smallest seed that is ok), one colour scale.",
-            draw=partial(sample_figures.densities, part),
-            raster=True,
-        )
-        for dataset, part in rows.groupby("dataset_label")
-    ]
-    text = [] if pictures else ["No pictures of two-dimensional densities in these tables."]
-    return Section(anchor="densities", title=title, text=text, pictures=pictures)
+def _plane(study: Study) -> Section:
+    title, rows = "Densities and samples in the plane", sample_figures.pictures(study)
+    shown = []
+    for dataset, part in rows.groupby("dataset_label"):
+        slug = "".join(c if c.isalnum() else "_" for c in str(dataset))
+        lattice, points = ((part["what"] == what).any() for what in ("grid", "model"))
+        if lattice:
+            shown.append(
+                Picture(
+                    name=f"density_{slug}",
+                    alt=f"Density of {dataset}, the truth first, then as fitted by each method.",
+                    caption=f"{dataset}: fitted densities of one run per method (the smallest seed that "
+                    "is ok) beside the truth, one colour scale. The CSV file has a coarser lattice.",
+                    draw=partial(sample_figures.densities, part),
+                    data=sample_figures.lattice_data(part),
+                )
+            )
+        if points:
+            shown.append(
+                Picture(
+                    name=f"samples_{slug}",
+                    alt=f"Samples of {dataset}, true ones first, then those of each fitted energy.",
+                    caption=f"{dataset}: samples of the same runs, drawn from the fitted energies by the "
+                    "sampler that all methods share, beside true ones. The CSV file has 200 of each.",
+                    draw=partial(sample_figures.scatter, part),
+                    data=sample_figures.sample_data(part),
+                )
+            )
+    text = [] if shown else ["No pictures of two-dimensional densities in these tables."]
+    return Section(anchor="densities", title=title, text=text, pictures=shown)
 
 
 def _samples(study: Study, look: Look) -> Section:
@@ -111,26 +140,40 @@ def _samples(study: Study, look: Look) -> Section:
         caption="A mark per data set and dimension, mean over seeds; open: a value is not trusted. Grey "
         "line: as good as true samples; to its right is worse, also where more is better.",
         draw=partial(sample_figures.beside_floor, rows, look),
+        data=sample_figures.floor_means(rows),
     )
     return Section(anchor="samples", title=title, pictures=[figure], grids=grids)
 
 
-def _diagnostics(study: Study) -> Section:
-    title, grid = "Diagnostics", method_tables.diagnostics(study)
+def _diagnostics(study: Study, look: Look) -> Section:
+    title, grid = "Diagnostics of the chains and of the other methods", method_tables.diagnostics(study)
     if not grid.rows:
         none = "No method in these tables logged a diagnostic in a run that is ok."
         return Section(anchor="diagnostics", title=title, text=[none])
-    return Section(anchor="diagnostics", title=title, grids=[grid])
+    rows = chain_figures.rows(study)
+    pictures = []
+    if len(rows):
+        aim = "An acceptance far from its aim (0.574 for mala, 0.65 for hmc) means a bad step."
+        figure = Picture(
+            name="chains",
+            alt="Acceptance, displacement and step of the training chains at the end of the runs, against d.",
+            caption=f"On {rows['dataset_label'].iloc[0]}, means over the runs that are ok. {aim}{look.key}",
+            draw=partial(chain_figures.draw, rows, look),
+            data=rows,
+        )
+        pictures = [figure]
+    return Section(anchor="diagnostics", title=title, pictures=pictures, grids=[grid])
 
 
-def _trust(study: Study) -> Section:
+def _trust(study: Study, evaluated: Section | None) -> Section:
     cost = evaluation.shares(study)
-    grids = [status_tables.distrust(study), cost, status_tables.environments(study)]
+    known = evaluated.grids if evaluated else []
+    grids = [*known, status_tables.distrust(study), cost, status_tables.environments(study)]
     code = json.dumps(study.spec, indent=1, ensure_ascii=False, default=str) if study.spec else ""
     return Section(
         anchor="trust",
         title="How far the numbers can be trusted",
-        text=[*limits.provenance(study), *evaluation.sentence(cost)],
+        text=[*(evaluated.text if evaluated else []), *limits.provenance(study), *evaluation.sentence(cost)],
         grids=[grid for grid in grids if grid.rows],
         code=code,
     )

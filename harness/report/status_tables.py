@@ -72,8 +72,8 @@ def distrust(study: Study) -> Grid:
     """Counts of untrusted timings of the cost lane and of untrusted values, with the reasons."""
     timings = study.trials[(study.trials["lane"] == "cost") & (study.trials["status"] == "ok")]
     groups = {"wall-clock (cost lane)": timings.rename(columns={"distrust": "why"})}
-    for metric, values in study.curve[~study.curve["trusted"]].groupby("metric"):
-        groups[str(metric)] = values.assign(why=values["reasons"].fillna("").astype(str))
+    for metric, values in study.curve[~study.curve["trusted"]].groupby("metric", observed=True):
+        groups[str(metric)] = values.assign(why=values["reasons"].astype(str))
     totals = {"wall-clock (cost lane)": len(timings), **study.curve["metric"].value_counts()}
     found = []
     for what, rows in groups.items():

@@ -64,8 +64,8 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
     bar = float(target["value"])
     enough = quality >= bar if target["metric"] in words.HIGHER else quality <= bar
     hits = rows[enough & rows["trusted"] & rows["status"].isin(SURVIVED)]
-    first = hits.groupby("id")[["passes", "seconds_cost", "step", "wall"]].min()
-    last = study.curve.groupby("id")[["passes", "seconds_cost"]].max()
+    first = hits.groupby("id", observed=True)[["passes", "seconds_cost", "step", "wall"]].min()
+    last = study.curve.groupby("id", observed=True)[["passes", "seconds_cost"]].max()
     reached = trials["id"].isin(first.index)
     spent_passes = trials["passes"].fillna(trials["id"].map(last["passes"])).fillna(0.0)
     known_seconds = (trials["passes"] * trials["pass_time"]).fillna(trials["id"].map(last["seconds_cost"]))
