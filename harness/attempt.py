@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from ebmark import registry
 from ebmark.api import Auto, Dataset, Method, Network, Rng, resolve
@@ -168,7 +169,7 @@ class Attempt:
     def checkpoint(self, *, costly: bool = False) -> None:
         """One evaluation; at the end of the budget with every metric."""
         training, evaluator = self.training, self._evaluator
-        assert training is not None and evaluator is not None
+        assert training is not None
         final = training.progress == 1  # a budget of few steps is used up before its last share
         if final:
             training.check_parameters()
@@ -185,6 +186,8 @@ class Attempt:
                 self.curve.append(
                     {**where, "metric": f"log_{name}", "source": "", "value": value, "trusted": True}
                 )
+        if evaluator is None:
+            return
         with training.meter.phase("evaluation"):
             self.curve += evaluator.rows(where, training.state, costly=costly or final, final=final)
 
@@ -302,17 +305,26 @@ def stops(trial: Trial, progress: Callable[[], float]) -> Iterator[tuple[float, 
 
 def _start(trial: Trial, method: Method, dataset: Dataset, network: Network, data: Points) -> Training:
     """The training before its first step, the same each time."""
+    return begin(trial, method, dataset, built(trial, method, dataset, network, data), data)
+
+
+def built(trial: Trial, method: Method, dataset: Dataset, network: Network, data: Points) -> nn.Module:
+    """The freshly initialised network of a trial."""
     device = data.train.device
     key = (trial.dataset.name, trial.dataset.content, trial.seed)
     weights = Rng.of("weights", trial.network.name, trial.network.args, *key, device=device)
     more: dict[str, Any] = {"dataset": dataset} if network.of_target else {}
     if (heads := method.heads(dataset.dim)) > 1:
         more["heads"] = heads
-    module = network.build(data.train, weights, **more)
-    stream = batches(
-        dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, device=device)
-    )
-    rng = Rng.of("method", trial.method.name, trial.method.args, *key, device=device)
+    return network.build(data.train, weights, **more)
+
+
+def begin(trial: Trial, method: Method, dataset: Dataset, module: nn.Module, data: Points) -> Training:
+    """The training of a module before its first step; numbers are drawn in the type of the data."""
+    key = (trial.dataset.name, trial.dataset.content, trial.seed)
+    like: dict[str, Any] = {"device": data.train.device, "dtype": data.train.dtype}
+    stream = batches(dataset, trial.budget.batch, trial.n_train, data.train, Rng.of("data", *key, **like))
+    rng = Rng.of("method", trial.method.name, trial.method.args, *key, **like)
     return Training(method, module, data.train, stream, rng, trial.budget, trial.optimiser)
 
 

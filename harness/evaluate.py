@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark import registry
-from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, RealDataset, Rng, State, Value
+from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, Network, RealDataset, Rng, State, Value
 from ebmark.floors import NORMAL_QUANTILE
 from ebmark.normaliser import LogZ, known, log_z, smc
 from ebmark.ops import fit_gaussian, gaussian_log_prob
@@ -67,21 +67,33 @@ class Evaluator:
         data: training and held-out points.
         method: says which energy is graded, and what it holds against it (its own samples, its own log Z).
         network: the network as it is trained, evaluated on a meter of its own.
+        made: the plug-in that made it, by default the one that the trial names.
     """
 
     def __init__(
-        self, trial: Trial, dataset: Dataset, data: Points, method: Method, network: nn.Module
+        self,
+        trial: Trial,
+        dataset: Dataset,
+        data: Points,
+        method: Method,
+        network: nn.Module,
+        made: Network | None = None,
     ) -> None:
         self.trial, self.dataset, self.data, self.method, self.network = trial, dataset, data, method, network
         self.metrics: list[Metric] = [registry.make(ref) for ref in trial.metrics]
-        made = registry.make(trial.network)
+        made = made or registry.make(trial.network)
         self.improper = not made.normalisable
         # The network ``truth`` tests the estimate. Where samples are wanted, the sampler's doubts must hold.
         sampled = any("samples" in metric.needs for metric in self.metrics)
         self._known = made.known_z and not made.of_target and not sampled
         self.device = data.test.device
         self._rng = Rng.of(
-            "evaluation", trial.dataset.name, trial.dataset.content, trial.seed, device=self.device
+            "evaluation",
+            trial.dataset.name,
+            trial.dataset.content,
+            trial.seed,
+            device=self.device,
+            dtype=data.test.dtype,
         )
         self._final: tuple[nn.Module, Callable[[], LogZ], Callable[[], LogZ]] | None = None
 

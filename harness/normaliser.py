@@ -23,7 +23,7 @@ CPU thread.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -66,7 +66,7 @@ class LogZ:
     hi: float
     trusted: bool
     reasons: tuple[str, ...]
-    samples: Tensor | None
+    samples: Tensor | None = field(repr=False)
     gradients: float
     seconds: float
     method: Literal["quadrature", "smc", "closed form"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,14 @@ def shipped() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def read(study: str | Path) -> tuple[str, str]:
-    """How messages call a study file, given by its path or a shipped study's name, and its text.
+def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
+    """How messages call a study, and its text: of a file, by its path, of a shipped study, or of tables.
 
     Raises:
         SpecError: no such study, or it cannot be read.
     """
+    if isinstance(study, Mapping):
+        return "the study", dump(study)
     path, label = str(study), _one_line(str(study))
     if path in shipped():
         file = resources.files("ebmark.studies").joinpath(f"{path}.toml")
@@ -102,6 +105,54 @@ def read(study: str | Path) -> tuple[str, str]:
         raise SpecError(f"{label}: not a UTF-8 text: byte {error.start} cannot be read") from error
     except (OSError, ValueError) as error:
         raise SpecError(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def dump(tables: Mapping[str, Any]) -> str:
+    """Tables as a TOML text: values first, then tables, then arrays of tables.
+
+    Raises:
+        SpecError: a value that TOML does not have, with its key.
+    """
+    return "".join(_dumped((), tables)).lstrip("\n")
+
+
+def _dumped(key: tuple[str, ...], tables: Mapping[str, Any]) -> Iterator[str]:
+    inner = {name: value for name, value in tables.items() if _is_table(value) or _are_tables(value)}
+    for name, value in tables.items():
+        if name not in inner:
+            yield f"{_key(name)} = {_value((*key, name), value)}\n"
+    for name, value in inner.items():
+        path = ".".join(map(_key, (*key, name)))
+        for table in value if _are_tables(value) else (value,):
+            yield f"\n[[{path}]]\n" if _are_tables(value) else f"\n[{path}]\n"
+            yield from _dumped((*key, name), table)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and all(map(_is_table, value))
+
+
+def _key(name: Any) -> str:
+    return str(name) if re.fullmatch(r"[\w-]+", str(name), re.ASCII) else json.dumps(str(name))
+
+
+def _value(key: tuple[str, ...], value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str | os.PathLike):
+        return json.dumps(os.fspath(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_value(key, item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{_key(k)} = {_value((*key, str(k)), v)}" for k, v in value.items()) + " }"
+    allowed = "a number, true or false, text, a list or a dictionary"
+    raise SpecError(f"{dotted(key)}: {value!r:.60} given; allowed: {allowed}")
 
 
 def parse_toml(label: str, text: str) -> dict[str, Any]:

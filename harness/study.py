@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["Study", "load", "shipped"]
 
 
 def load(
-    study: str | Path,
+    study: str | Path | Mapping[str, Any],
     *,
     methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
@@ -27,10 +27,10 @@ def load(
     timeout: str | None = None,
     quick: bool = False,
 ) -> Study:
-    """A study from a file or a shipped study's name.
+    """A study from a file, a shipped study's name, or tables as a file would have them.
 
     Args:
-        study: a path, or a name of ``shipped()``.
+        study: a path, a name of ``shipped()``, or the tables.
         methods: selectors that replace the file's methods.
         datasets: selectors that replace the file's data sets.
         seeds: their number.

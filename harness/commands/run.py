@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TextIO
 
 from ebmark.console import Console
 from ebmark.drive import Outcome, drive
@@ -44,6 +45,36 @@ def run(
         precision: wanted of every comparison, by rounds of more seeds.
         most: seeds allowed then.
     """
+    outcome, rounds = carry_out(
+        study,
+        folder,
+        runner=runner,
+        jobs=jobs,
+        address=address,
+        rerun=rerun,
+        only=only,
+        out=console.text,
+        precision=precision,
+        most=most,
+    )
+    _tell(console, study, outcome, rounds, command)
+    return outcome.exit_code
+
+
+def carry_out(
+    study: Study,
+    folder: Location,
+    *,
+    runner: str,
+    jobs: int | None,
+    address: str | None,
+    rerun: str | None,
+    only: str | None,
+    out: TextIO,
+    precision: float | None = None,
+    most: int = 0,
+) -> tuple[Outcome, Rounds | None]:
+    """Runs what is missing; progress goes to ``out``. Arguments as for ``run``."""
 
     def make_runner() -> Runner:
         if runner == "serial":
@@ -66,15 +97,13 @@ def run(
     def one(study: Study) -> Outcome:
         what = next(again, None)
         stale = _stale(study, folder) if what == "stale" else set()
-        return drive(study, folder, make_runner, rerun=what, stale=stale, only=only, out=console.text)
+        return drive(study, folder, make_runner, rerun=what, stale=stale, only=only, out=out)
 
-    rounds = None
     if precision is None:
-        outcome = one(study)
-    else:
-        outcome, rounds = in_rounds(study, folder, one, precision=precision, most=most, say=console.say)
-    _tell(console, study, outcome, rounds, command)
-    return outcome.exit_code
+        return one(study), None
+    return in_rounds(
+        study, folder, one, precision=precision, most=most, say=lambda line: print(line, file=out)
+    )
 
 
 def _stale(study: Study, folder: Location) -> set[str]:

@@ -1,0 +1,62 @@
+"""A line that says how far something long is: text alone, redrawn in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+WIDTH = 20
+EVERY = 0.2  # seconds between two drawings
+
+
+def live(out: TextIO) -> bool:
+    """Whether a line on ``out`` can be written over: a terminal, or the output of a notebook's cell."""
+    return out.isatty() or type(out).__module__.startswith("ipykernel")
+
+
+class Bar:
+    """One line of progress with the time left; nothing at all where it could not be redrawn.
+
+    Args:
+        label: what goes on.
+        out: where to write, by default standard error.
+        shown: False for no line at all, True for one even where it cannot be redrawn.
+        clock: seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        *,
+        out: TextIO | None = None,
+        shown: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.label, self.out, self._clock = label, out or sys.stderr, clock
+        self._shown = live(self.out) if shown is None else shown
+        self._begin = clock()
+        self._next = self._begin + EVERY  # what is over at once needs no line
+        self._length = 0
+
+    def show(self, share: float, text: str = "") -> None:
+        """A share of the whole, 0 to 1, is done."""
+        now = self._clock()
+        if not self._shown or now < self._next:
+            return
+        self._next = now + EVERY
+        left = (now - self._begin) * (1 - share) / share if share else 0.0
+        marks = round(WIDTH * share)
+        parts = [self.label, "#" * marks + "." * (WIDTH - marks), f"{share:4.0%}", text]
+        self._write("  ".join([*filter(None, parts), f"{left:.0f} s left" if left else ""]).rstrip())
+
+    def close(self) -> None:
+        """Clears the line."""
+        if self._length:
+            self._write("")
+            print("\r", end="", file=self.out, flush=True)
+
+    def _write(self, line: str) -> None:
+        print(f"\r{line:<{self._length}}", end="", file=self.out, flush=True)
+        self._length = len(line)
