@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ebmark import doctor
+from ebmark import doctor, doctor_ray
 from ebmark.doctor import checks, reasons
 from ebmark.trust import REASONS
 
-HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr\n"
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 ANY, LOCAL, LAN = "00000000", "0100007F", "0A01A8C0"
 ANY6, LOCAL6 = "0" * 32, "0" * 24 + "01000000"
 MAPPED_LOCAL, MAPPED_LAN = "0" * 16 + "FFFF0000" + LOCAL, "0" * 16 + "FFFF0000" + LAN
@@ -21,7 +21,10 @@ MAPPED_LOCAL, MAPPED_LAN = "0" * 16 + "FFFF0000" + LOCAL, "0" * 16 + "FFFF0000" 
 def listening(proc: Path, *rows: tuple[str, int, str]) -> Path:
     """A made-up /proc with these sockets: address, port, state (0A listens, 01 is a connection)."""
     (proc / "net").mkdir(parents=True)
-    lines = [f"   0: {address}:{port:04X} {ANY}:0000 {state} 0:0 0:0\n" for address, port, state in rows]
+    lines = [
+        f"   0: {address}:{port:04X} {ANY}:0000 {state} 00000000:00000000 00:00000000 0 0 0 {number} 1\n"
+        for number, (address, port, state) in enumerate(rows, 1000)
+    ]
     (proc / "net" / "tcp").write_text(HEAD + "".join(line for line in lines if len(line.split()[1]) < 20))
     (proc / "net" / "tcp6").write_text(HEAD + "".join(line for line in lines if len(line.split()[1]) > 20))
     return proc
@@ -34,9 +37,9 @@ def test_here_every_check_answers_and_what_is_wrong_can_be_mended(
         raise AssertionError("the doctor must not use the network")
 
     monkeypatch.setattr(socket.socket, "connect", refused)
-    found = checks(tmp_path / "results")
+    found = checks(tmp_path / "results", ask=lambda address: False)
     names = [check.name for check in found]
-    assert len(names) == len(set(names)) == 11
+    assert len(names) == len(set(names)) == 12
     for check in found:
         assert check.found and "\n" not in check.found + check.mend
         assert check.mend or check.ok is not False
@@ -61,12 +64,12 @@ def test_here_every_check_answers_and_what_is_wrong_can_be_mended(
     ],
 )
 def test_dashboard_open_to_others_is_told(tmp_path: Path, rows: list[tuple[str, int, str]], ok: bool):
-    check = doctor._ray_dashboard(listening(tmp_path / "proc", *rows))
+    check = doctor_ray.dashboard(listening(tmp_path / "proc", *rows))
     assert check.ok is ok and bool(check.mend) is not ok
 
 
 def test_dashboard_is_unknown_where_the_kernel_lists_no_ports(tmp_path: Path):
-    assert doctor._ray_dashboard(tmp_path).ok is None
+    assert doctor_ray.dashboard(tmp_path).ok is None
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="no /proc/net/tcp here")
@@ -75,8 +78,8 @@ def test_a_real_socket_is_seen_as_it_listens(monkeypatch: pytest.MonkeyPatch, ho
     with socket.socket() as server:
         server.bind((host, 0))
         server.listen()
-        monkeypatch.setattr(doctor, "DASHBOARD", server.getsockname()[1])
-        check = doctor._ray_dashboard(Path("/proc"))
+        monkeypatch.setattr(doctor_ray, "DASHBOARD", server.getsockname()[1])
+        check = doctor_ray.dashboard(Path("/proc"))
     assert check.ok is safe and "listens" not in check.found
 
 
@@ -106,24 +109,64 @@ def test_missing_package_is_told_with_the_command_that_installs_it(monkeypatch: 
 
 
 def test_a_cluster_in_the_environment_is_joined_and_a_recorded_one_is_not(tmp_path: Path):
-    joined = doctor._ray_cluster({"RAY_ADDRESS": "10.0.0.1:6379"}, tmp_path)
+    joined = doctor_ray.cluster({"RAY_ADDRESS": "10.0.0.1:6379"}, [])
     assert "`ebmark run` joins it" in joined.found and "unset RAY_ADDRESS" in joined.mend
-    alone = doctor._ray_cluster({"RAY_TMPDIR": str(tmp_path)}, tmp_path)
+    alone = doctor_ray.cluster({"RAY_TMPDIR": str(tmp_path)}, [])
     assert alone.found.startswith("none recorded, Ray is not running") and not alone.mend
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "ray_current_cluster").write_text("10.0.0.2:6379\n")
-    process = tmp_path / "proc" / "17"
-    process.mkdir(parents=True)
-    (process / "cmdline").write_bytes(b"/lib/ray/core/src/ray/raylet/raylet\0--port=1\0")
-    recorded = doctor._ray_cluster({"RAY_TMPDIR": str(tmp_path)}, tmp_path / "proc")
+    ours = doctor_ray.processes(running(tmp_path / "proc", token=True))
+    recorded = doctor_ray.cluster({"RAY_TMPDIR": str(tmp_path)}, ours)
     assert recorded.found.startswith("10.0.0.2:6379 recorded in") and "Ray is running" in recorded.found
     assert "`ebmark run` starts its own" in recorded.found and "--address 10.0.0.2:6379" in recorded.mend
 
 
-@pytest.mark.parametrize(("mode", "ok"), [("token", True), ("disabled", False), (None, None)])
-def test_authentication(mode: str | None, ok: bool | None):
-    check = doctor._ray_authentication({} if mode is None else {"RAY_AUTH_MODE": mode})
-    assert check.ok is ok and bool(check.mend) is (ok is not True)
+def running(proc: Path, *, token: bool, address: str = LAN) -> Path:
+    """A made-up /proc with a raylet that listens there, and a program that is not Ray's on another port."""
+    listening(proc, (address, 7000, "0A"), (ANY, 80, "0A"), (ANY, 7001, "01"))
+    raylet = b"/lib/ray/core/src/ray/raylet/raylet\0--port=1\0--gcs-address=10.0.0.2:6379\0"
+    for pid, command, sockets in ((17, raylet, (1000, 1002)), (18, b"/usr/sbin/nginx\0", (1001,))):
+        folder = proc / str(pid)
+        (folder / "fd").mkdir(parents=True)
+        (folder / "cmdline").write_bytes(command)
+        (folder / "environ").write_text("HOME=/root\0RAY_AUTH_MODE=token\0" if token else "HOME=/root\0")
+        for i, number in enumerate(sockets):
+            (folder / "fd" / str(i)).symlink_to(f"socket:[{number}]")
+    return proc
+
+
+@pytest.mark.parametrize(
+    ("token", "address", "ok"),
+    [(False, LAN, False), (False, ANY6, False), (True, LAN, None), (False, LOCAL, True)],
+)
+def test_ports_of_ray_that_others_reach_are_told(tmp_path: Path, token: bool, address: str, ok: bool | None):
+    check = doctor_ray.ports(doctor_ray.processes(running(tmp_path / "proc", token=token, address=address)))
+    assert check.ok is ok and bool(check.mend) is (ok is False)
+    assert ("raylet 7000" in check.found) is (ok is not True) and "80" not in check.found.replace("7000", "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "mode", "ok", "told"),
+    [
+        (True, "token", False, "10.0.0.2:6379 answers without a token"),
+        (True, None, False, "10.0.0.2:6379 answers without a token"),
+        (False, None, True, "10.0.0.2:6379 asks for a token"),
+        (None, None, True, "no Ray answers here"),
+        (None, "disabled", False, "RAY_AUTH_MODE is disabled"),
+    ],
+)
+def test_authentication(tmp_path: Path, answers: bool | None, mode: str | None, ok: bool, told: str):
+    asked = []
+
+    def ask(address: str) -> bool | None:
+        asked.append(address)
+        return answers
+
+    environ = {"RAY_TMPDIR": str(tmp_path), **({} if mode is None else {"RAY_AUTH_MODE": mode})}
+    ours = doctor_ray.processes(running(tmp_path / "proc", token=True))
+    check = doctor_ray.authentication(environ, ours, ask)
+    assert asked == ["10.0.0.2:6379"]
+    assert check.ok is ok and told in check.found and bool(check.mend) is not ok
 
 
 @pytest.mark.parametrize(

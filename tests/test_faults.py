@@ -17,6 +17,7 @@ from ebmark import attempt
 from ebmark.execute import Place, execute
 from ebmark.registry import ref
 from ebmark.runners import Job
+from ebmark.runners.cluster import connect
 from ebmark.runners.limits import capped
 from ebmark.runners.ray import RayRunner
 from ebmark.runners.worker import GROWTH
@@ -50,7 +51,7 @@ OPEN = []
 def runner(cluster):
     """A run's runner; tests share it, since what a fault does must end with it."""
     if not ray.is_initialized():
-        OPEN[:] = [RayRunner(address=cluster.address)]
+        OPEN[:] = [RayRunner(connect(cluster.address))]
     return OPEN[0]
 
 
@@ -184,7 +185,7 @@ def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):
     """Its raylet is killed while trials run there: what they had is abandoned and run elsewhere."""
     ray.shutdown()
     node = cluster.add_node(num_cpus=2)
-    runner = RayRunner(address=cluster.address)
+    runner = RayRunner(connect(cluster.address))
     jobs = [job("sleeps", seed=i, seconds=3.0) for i in range(8)]
     found, killed = [], False
     try:

@@ -28,11 +28,12 @@ LAYERS: Mapping[int, str] = {
     "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
     "ebmark.dataset_check ebmark.metric_check ebmark.isolation",
-    5: "ebmark.lease "
+    5: "ebmark.lease ebmark.address "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
     "ebmark.tuning ebmark.planfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
-    7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor ebmark.drive ebmark.costs "
+    7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
+    "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
     "ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored ebmark.fitting ebmark.results ebmark.notebook "
     "ebmark.measured_page ebmark.reproductions ebmark.reproduced ebmark.__main__",

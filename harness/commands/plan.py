@@ -89,9 +89,12 @@ def show(console: Console, study: Study, folder: Location, measured: Measured | 
 def measure(console: Console, study: Study) -> Measured:
     """What a pilot run of the study costs on this machine."""
     from ebmark.pilot import pilot
+    from ebmark.runners.cluster import connect
+    from ebmark.runners.placement import Need
     from ebmark.runners.ray import RayRunner
 
-    return pilot(study, lambda: RayRunner(gpus=study.gpus), console.say)
+    need = Need(gpus=study.gpus, memory=study.memory)
+    return pilot(study, lambda: RayRunner(connect(need=need)), console.say)
 
 
 def _cells(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TextIO
 
@@ -9,11 +11,14 @@ from ebmark.console import Console
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
 from ebmark.locations import Location
+from ebmark.parts import to_frame
 from ebmark.rounds import in_rounds
 from ebmark.roundsfile import Rounds
 from ebmark.runners import Runner
 from ebmark.store import read
 from ebmark.study import Study
+from ebmark.tables import load
+from ebmark.trial import Ref, Trial
 
 
 def run(
@@ -81,16 +86,15 @@ def carry_out(
             from ebmark.runners.serial import SerialRunner
 
             return SerialRunner(together=study.together)
+        from ebmark.runners.cluster import connect
+        from ebmark.runners.placement import Need
         from ebmark.runners.ray import RayRunner
 
-        return RayRunner(
-            address=address,
-            jobs=jobs,
-            gpus=study.gpus,
-            memory=study.memory,
-            together=study.together,
-            retries=study.retries,
-        )
+        need = Need(gpus=study.gpus, memory=study.memory)
+        cluster = connect(address, need, _plugins(study.trials()), _timed_on(folder))
+        for note in cluster.notes:
+            console.say(f"note: {note}")
+        return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries)
 
     again = iter([rerun])  # once, not in every round
 
@@ -104,6 +108,21 @@ def carry_out(
     return in_rounds(
         study, folder, one, precision=precision, most=most, say=lambda line: print(line, file=out)
     )
+
+
+def _plugins(trials: Iterable[Trial]) -> list[Ref]:
+    """Every plug-in that the trials use, once."""
+    used = ((t.method, t.dataset, t.network, *t.metrics) for t in trials)
+    return list(dict.fromkeys(itertools.chain.from_iterable(used)))
+
+
+def _timed_on(folder: Location) -> frozenset[str]:
+    """The hosts, hashed as in the table ``env``, on which trials of the cost lane have run."""
+    if not (folder / "trials").is_dir():
+        return frozenset()
+    trials = to_frame(load(folder, "trials", ["lane", "env"]).data)
+    env = to_frame(load(folder, "env", ["env", "host"]).data)
+    return frozenset(env.loc[env["env"].isin(trials.loc[trials["lane"] == "cost", "env"]), "host"])
 
 
 def _stale(study: Study, folder: Location) -> set[str]:

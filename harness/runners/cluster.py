@@ -1,16 +1,19 @@
-"""The Ray that trials run on, ours or one that was joined: its nodes, their machines, and its tasks."""
+"""The Ray that trials run on, ours or one that was joined: its nodes, and which of them takes the times."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ebmark.address import open_to_all
+from ebmark.machines import KIND
 from ebmark.record import Row
-from ebmark.runners.joining import join, look_over, open_to_all, packed
-from ebmark.runners.node import Bag
-from ebmark.runners.placement import Need, Node, fitted, idle, nodes, slots
+from ebmark.runners.bag import Bag
+from ebmark.runners.joining import join, look_over, packed
+from ebmark.runners.placement import Need, Node, fitted, idle, nodes
 from ebmark.runners.private import start
 from ebmark.trial import Ref
 
@@ -18,9 +21,10 @@ from ebmark.trial import Ref
 # 19-fold.
 THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 OPEN = (
-    "the cluster asks for no token: whoever reaches it can run programs as its owner; next: start it with "
-    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every node (`ebmark doctor` explains)"
+    "the cluster asks for no token: whoever reaches it can run programs there; next: `ebmark doctor` "
+    "says how to start one that does"
 )
+ELSEWHERE = "earlier times of this study are of a host that is not in the cluster: they may not compare"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class Cluster:
         bag: the files of the study, for the workers.
         need: of a trial.
         nodes: those on which a trial fits.
-        timing: the node on which everything runs whose wall-clock counts.
+        timed_on: hosts on which times of the study were taken before.
         notes: what the user should know.
     """
 
@@ -40,17 +44,13 @@ class Cluster:
     bag: Bag
     need: Need
     nodes: tuple[Node, ...]
-    timing: Node
+    timed_on: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property
-    def slots(self) -> int:
-        """How many trials run side by side."""
-        return slots(self.need, self.nodes)
-
-    def options(self, *, exclusive: bool) -> dict[str, Any]:
-        """Options of a trial's task: on any node, or alone on the one where times are taken."""
-        return self.timing.alone(self.need) if exclusive else self.need.options()
+    def head(self) -> str:
+        """Ray's id of the head node."""
+        return next((node.id for node in self.nodes if node.head), "")
 
 
 def connect(
@@ -68,7 +68,7 @@ def connect(
         timed_on: hosts (as in the ``env`` table) on which times of the study were taken before.
 
     Raises:
-        EbmarkError: it cannot be joined, a node lacks something, or no node is large enough.
+        RunError: it cannot be joined, a node lacks something, or no node is large enough.
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
@@ -81,37 +81,37 @@ def connect(
     everything = nodes(ray)
     need = fitted(need, everything)
     seats = [node for node in everything if node.slots(need)]
-    machines = {} if address is None else look_over(ray, seats, bag, plugins)
-    timing, doubt = lane(seats, machines, timed_on)
-    unsafe = OPEN if address is not None and open_to_all(ray.get_runtime_context().gcs_address) else ""
+    notes = [idle(need, everything)]
+    if address is not None:
+        machines = look_over(ray, seats, bag, plugins)
+        notes.append(OPEN if open_to_all(ray.get_runtime_context().gcs_address) else "")
+        here = {row["host"] for row in machines.values()}
+        notes.append(ELSEWHERE if timed_on and not here.intersection(timed_on) else "")
     return Cluster(
         ray=ray,
         bag=bag,
         need=need,
         nodes=tuple(seats),
-        timing=timing,
-        notes=tuple(note for note in (unsafe, idle(need, everything), doubt) if note),
+        timed_on=frozenset(timed_on),
+        notes=tuple(filter(None, notes)),
     )
 
 
-def lane(seats: Sequence[Node], machines: Mapping[str, Row], timed_on: Collection[str]) -> tuple[Node, str]:
-    """The one node on which the study's times are taken, and what to tell the user of the choice.
+def lane(machines: Mapping[str, Row], head: str, timed_on: Collection[str]) -> str:
+    """The one machine on which the study's times are taken: two of a kind differ more than many methods do.
 
-    Two machines of one kind differ by more than many methods do. It is the host that was used before, where
-    it is there; else one of the commonest kind, and not the head, where the driver usually is.
+    It is the host that was used before, where it is there; else one of the commonest kind, and not the head,
+    where the driver usually is.
+
+    Args:
+        machines: rows of the ``env`` table by Ray's id of the node.
+        head: Ray's id of the head node.
+        timed_on: hosts that were used before.
     """
-    kinds = [_kind(machines.get(node.id, {})) for node in seats]
+    kinds = {node: tuple(row.get(name) for name in KIND) for node, row in machines.items()}
+    many = Counter(kinds.values())
 
-    def worth(i: int) -> tuple[bool, int, bool]:
-        host = machines.get(seats[i].id, {}).get("host")
-        return host in timed_on, kinds.count(kinds[i]), not seats[i].head
+    def worth(node: str) -> tuple[bool, int, bool]:
+        return machines[node].get("host") in timed_on, many[kinds[node]], node != head
 
-    best = max(range(len(seats)), key=worth)
-    other = timed_on and machines and not worth(best)[0]
-    doubt = "earlier times of this study are of a host that is not in the cluster: they may not compare"
-    return seats[best], doubt if other else ""
-
-
-def _kind(machine: Row) -> tuple[Any, ...]:
-    """On machines of one kind seconds are about the same."""
-    return tuple(machine.get(name) for name in ("cpu", "cores", "gpu"))
+    return max(sorted(machines), key=worth)

@@ -11,25 +11,22 @@ import logging
 import os
 import pickle
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ebmark.address import must_answer
 from ebmark.env import versions
-from ebmark.errors import EbmarkError
+from ebmark.errors import RunError
 from ebmark.execute import harness_version
 from ebmark.files import is_file, split
 from ebmark.record import Row
-from ebmark.runners.node import Bag, content
+from ebmark.runners.bag import Bag, content
 from ebmark.runners.placement import Node
 from ebmark.trial import Ref
 
-REACH = 5.0  # seconds in which an address must answer
-ASK = 20.0  # seconds for a question to the control service of a cluster that answers
 LOOK = 180.0  # seconds in which every node must have started Python and imported torch from a cold disk
 MOST = 100 * 2**20  # bytes of files to send along; Ray refuses 500 MiB
 EXACT = ("ebmark", "torch")  # of which every node needs the same version: numbers depend on them
@@ -44,9 +41,10 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
         threads: variables of the workers' environment that hold their number of threads.
 
     Raises:
-        EbmarkError: nothing answers there, or it refuses us.
+        RunError: nothing answers there, or it refuses us.
     """
-    _must_answer(address)
+    if address != "auto":
+        must_answer(address)
     variables = dict(threads)
     if data := os.environ.get("EBMARK_DATA"):
         variables["EBMARK_DATA"] = os.path.abspath(data)
@@ -56,18 +54,19 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
     import ray
 
     with tempfile.TemporaryDirectory(prefix="ebmark-") as staged:
+        # Never without one: Ray would let workers import from the driver's current folder first.
+        settings["working_dir"] = staged
+        Path(staged, ".ebmark").touch()
         for path in bag.files:
             target = Path(staged, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        if bag.files:
-            settings["working_dir"] = staged
         try:
             ray.init(address=address, runtime_env=settings, log_to_driver=False, logging_level=logging.ERROR)
         except ray.exceptions.AuthenticationError as error:
-            raise EbmarkError(_unauthenticated(address)) from error
+            raise RunError(_unauthenticated(address)) from error
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise EbmarkError(f"--address {address}: {_first_line(error)}; next: ebmark doctor") from error
+            raise RunError(f"--address {address}: {_first_line(error)}; next: ebmark doctor") from error
     return ray
 
 
@@ -75,7 +74,7 @@ def packed(plugins: Sequence[Ref]) -> Bag:
     """The user's files among the plug-ins that lie below the current folder.
 
     Raises:
-        EbmarkError: they are too large to be sent.
+        RunError: they are too large to be sent.
     """
     paths = [split(ref.name)[0] for ref in plugins if is_file(ref.name)]
     tables = (json.loads(ref.args) for ref in plugins if ref.kind == "dataset" and ref.name == "file")
@@ -84,7 +83,7 @@ def packed(plugins: Sequence[Ref]) -> Bag:
     sizes = {path: os.path.getsize(path) for path in ours}
     if sum(sizes.values()) > MOST:
         path = max(sizes, key=lambda path: sizes[path])
-        raise EbmarkError(
+        raise RunError(
             f"{path}: {sizes[path] / 2**20:.0f} MiB, too large to be sent to the nodes; next: put it at the "
             "same path on every node and name it by that path"
         )
@@ -95,7 +94,7 @@ def look_over(ray: Any, nodes: Sequence[Node], bag: Bag, plugins: Sequence[Ref])
     """The ``env`` row of every node, by Ray's id of it; one task on each imports all that the study needs.
 
     Raises:
-        EbmarkError: a node lacks something, or does not answer.
+        RunError: a node lacks something, or does not answer.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -107,7 +106,7 @@ def look_over(ray: Any, nodes: Sequence[Node], bag: Bag, plugins: Sequence[Ref])
         asked[task.options(scheduling_strategy=there).remote(here, EXACT, ours)] = node
     finished, silent = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK)
     if silent:
-        raise EbmarkError(
+        raise RunError(
             f"node {asked[silent[0]].address}: no answer within {LOOK:g} s; next: `ray status` says how it is"
         )
     found = {}
@@ -118,7 +117,7 @@ def look_over(ray: Any, nodes: Sequence[Node], bag: Bag, plugins: Sequence[Ref])
         except ray.exceptions.RayError as error:
             row, wrong = {}, _first_line(error)
         if wrong:
-            raise EbmarkError(f"node {node.address}: {wrong}")
+            raise RunError(f"node {node.address}: {wrong}")
         found[node.id] = row
     return found
 
@@ -128,7 +127,6 @@ def _looker() -> Any:
 
     def look(wanted: dict[str, str], exact: tuple[str, ...], ours: bytes) -> tuple[dict[str, Any], str]:
         import pickle
-        import sys
         from importlib import metadata
 
         for package, version in wanted.items():
@@ -139,60 +137,12 @@ def _looker() -> Any:
                 return {}, f"{package} is missing in {sys.executable}; {install}"
             if package in exact and found.partition("+")[0] != version.partition("+")[0]:
                 return {}, f"{package} {found}, the driver has {version}; {install}"
-        from ebmark.runners.node import examine
+        from ebmark.runners.bag import examine
 
         row, wrong = examine(*pickle.loads(ours))
         return dict(row), wrong
 
     return look
-
-
-def open_to_all(address: str) -> bool | None:
-    """Whether the cluster at ``HOST:PORT`` answers a client that has no token; None where nobody answers.
-
-    Asked in a process of its own, since Ray keeps the token that it has read first.
-    """
-    ask = (
-        "import sys; from ray._raylet import GcsClient; "
-        "GcsClient(address=sys.argv[1]).internal_kv_get(b'session_name', b'session')"
-    )
-    without = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", ask, address],
-            env={**without, "RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            timeout=ASK,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode == 0:
-        return True
-    return False if b"AuthenticationError" in done.stderr else None
-
-
-def _must_answer(address: str) -> None:
-    """Ray would try for forty seconds."""
-    if address == "auto":
-        return
-    if "://" in address:
-        raise EbmarkError(
-            f"--address {address}: a client's address; allowed: auto, or HOST:PORT of the head node"
-        )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise EbmarkError(
-            f"--address {address}: no address; allowed: auto, or HOST:PORT such as 10.0.0.1:6379"
-        )
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise EbmarkError(
-            f"--address {address}: nothing answers there ({why}); next: `ray start --head` on that node, "
-            "or leave --address out to run on this machine alone"
-        ) from error
 
 
 def _unauthenticated(address: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ebmark.errors import EbmarkError
+from ebmark.errors import RunError
 
 GIB = 2**30
 
@@ -33,10 +33,14 @@ class Need:
         """The device as torch names it."""
         return "cuda" if self.gpus else "cpu"
 
+    @property
+    def whole(self) -> Need:
+        """Of a trial that is timed: it shares its GPU with nothing."""
+        return replace(self, gpus=math.ceil(self.gpus))
+
     def options(self) -> dict[str, Any]:
-        """Options of the Ray task; the driver decides about retries."""
-        asked = {"num_cpus": 1, "num_gpus": self.gpus, "max_retries": 0, "retry_exceptions": False}
-        return {**asked, "memory": self.memory} if self.memory else asked
+        """What Ray is asked for."""
+        return {"num_cpus": 1, "num_gpus": self.gpus, "memory": self.memory}
 
     def __str__(self) -> str:
         parts = [f"gpus = {self.gpus:g}"] * bool(self.gpus)
@@ -73,14 +77,6 @@ class Node:
             room = min(room, int(by_gpu))
         return min(room, int(self.memory / need.memory)) if need.memory else room
 
-    def alone(self, need: Need) -> dict[str, Any]:
-        """Options of a task that has the node to itself: all its CPUs, and whole GPUs."""
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        here: Any = NodeAffinitySchedulingStrategy
-        alone = replace(need, gpus=math.ceil(need.gpus)).options()
-        return {**alone, "num_cpus": max(1, int(self.cpus)), "scheduling_strategy": here(self.id, soft=False)}
-
 
 def nodes(ray: Any) -> list[Node]:
     """The living nodes, in the order of their addresses.
@@ -109,7 +105,7 @@ def fitted(need: Need, cluster: Sequence[Node]) -> Need:
     """The need as this cluster can meet it: without GPUs where it has none.
 
     Raises:
-        EbmarkError: no node is large enough. Ray would wait for one for ever and say nothing.
+        RunError: no node is large enough. Ray would wait for one for ever and say nothing.
     """
     if not any(node.gpus for node in cluster):
         need = replace(need, gpus=0.0)
@@ -118,7 +114,7 @@ def fitted(need: Need, cluster: Sequence[Node]) -> Need:
     cpus, gpus, memory = (
         max(values) for values in zip(*((n.cpus, n.gpus, n.memory / GIB) for n in cluster), strict=True)
     )
-    raise EbmarkError(
+    raise RunError(
         f"resources: {need} given for a trial; allowed: what one of {len(cluster)} nodes has, at most "
         f"{cpus:g} CPUs, {gpus:g} GPUs, {memory:.3g} GiB; next: ask for less in [resources]"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,16 @@ SOCKET_ROOM = 26  # bytes: a socket's path holds 107, our folder and Ray's add a
 def start() -> Any:
     """Starts Ray with a CPU for each that this process may use; returns its module.
 
-    `ray` must not have been imported before with another environment: its driver would lack the token.
+    `ray` must not have been imported before with another environment: its driver would lack the token. Ray
+    lets workers import from the driver's current folder first: a user's ``torch.py`` there must not be run.
     """
     folder = _folder()
     os.environ.update(ENVIRONMENT)
-    os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(folder / "token"))
+    token = os.environ.get("RAY_AUTH_TOKEN_PATH") or str(folder / "token")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.abspath(token)
     import ray
 
-    with _home(folder):
+    with _home(folder), contextlib.chdir(folder):
         ray.init(
             address="local",
             num_cpus=len(os.sched_getaffinity(0)),
@@ -75,7 +77,7 @@ def _folder() -> Path:
     return folder
 
 
-@contextmanager
+@contextlib.contextmanager
 def _home(folder: Path) -> Iterator[None]:
     """Ray's processes inherit `folder` as home; the worker's task puts the user's back."""
     before = os.environ.get("HOME")

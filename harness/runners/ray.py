@@ -6,71 +6,61 @@ and deadlines: Ray repeats nothing. Nothing large goes through the object store.
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ebmark.env import describe
 from ebmark.errors import RunError
 from ebmark.execute import Place, lost
 from ebmark.record import Record
 from ebmark.runners import Job, grouped
+from ebmark.runners.cluster import Cluster, connect, lane
 from ebmark.runners.nodes import NodeWatch
-from ebmark.runners.private import start
+from ebmark.runners.placement import Need, slots
 from ebmark.runners.slots import GRACE, Flight, Slot, Slots
 from ebmark.runners.worker import Answer, Hello, Worker
 
 RETRIES = 2
 POLL = 0.5  # seconds between two looks at deadlines and machines
-# One thread per trial: two gain nothing at benchmark sizes, and side by side they slow each other 5 to
-# 19-fold.
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+PATIENCE = 10.0  # seconds for workers to start, before one of those that have is where times are taken
 
 
 class RayRunner:
     """Runs trials on a Ray of our own, or on a running cluster.
 
     Args:
-        address: a cluster to join (``auto`` or ``HOST:PORT``); None starts a Ray for this run alone.
-        jobs: trials side by side, at most and by default one per CPU.
-        gpus: GPUs per trial, used where the cluster has any.
-        memory: bytes per trial, None for no limit.
+        cluster: the Ray, left or ended with the runner; None starts one for this run alone.
+        jobs: trials side by side, at most and by default as many as fit.
         together: trials that differ in their seed to train in one task's program, at most.
         retries: how often a trial is tried again whose worker or machine was lost.
     """
 
     def __init__(
         self,
+        cluster: Cluster | None = None,
         *,
-        address: str | None = None,
         jobs: int | None = None,
-        gpus: float = 0,
-        memory: int | None = None,
         together: int = 1,
         retries: int = RETRIES,
     ) -> None:
-        self.together, self.retries = together, retries
-        for name, value in THREADS.items():
-            os.environ.setdefault(name, value)
-        home = os.environ.get("HOME", "")
-        self._ray = join(address) if address else start()
-        resources = self._ray.cluster_resources()
-        self._gpus = gpus if gpus and resources.get("GPU", 0) >= gpus else 0
-        demands = {"CPU": 1, "GPU": self._gpus, "memory": memory or 0}
-        room = min(int(resources.get(name, 0) / each) for name, each in demands.items() if each)
+        self.together, self.retries, self._most = together, retries, jobs or math.inf
+        self._cluster = cluster or connect()
+        self._ray = self._cluster.ray
         self._env = describe()
-        options = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
-        worker = self._ray.remote(**options, memory=memory)(Worker)
-        self._slots = Slots(self._ray, worker, (home, memory), max(1, min(jobs or room, room)))
+        self._slots = self._open(self._cluster.need)
+        self._timing = ""  # Ray's id of the machine on which times are taken
         self._nodes = NodeWatch(self._ray)
         self._looked = 0.0
         self._waiting = deque[Flight]()
         self._hungry = deque[Slot]()  # slots that may have room, an idle one before others
+
+    def _open(self, need: Need) -> Slots:
+        worker = self._ray.remote(**need.options(), max_restarts=0, max_task_retries=0)(Worker)
+        n = int(min(self._most, slots(need, self._cluster.nodes)))
+        return Slots(self._ray, worker, (self._cluster.bag, need.memory), n)
 
     @property
     def slots(self) -> int:
@@ -83,9 +73,14 @@ class RayRunner:
         Raises:
             RunError: no worker starts.
         """
-        self._place = Place(device="cuda" if self._gpus else "cpu", exclusive=exclusive, env=self._env)
+        need = self._cluster.need
+        self._place = Place(device=need.device, exclusive=exclusive, env=self._env)
+        if exclusive and need.whole != need:
+            self._slots.close()  # an idle worker, too, keeps its part of a GPU
+            self._slots = self._open(need.whole)
         self._waiting.extend(Flight(jobs=group) for group in grouped(jobs, self.together))
         self._hungry = deque(self._slots.all)
+        self._patience = time.monotonic() + PATIENCE
         ready = deque[Record]()
         try:
             while self._waiting or self._busy() or ready:
@@ -93,7 +88,7 @@ class RayRunner:
                 if not exclusive:
                     self._send()
                 elif not (ready or self._busy()):
-                    self._send(1)
+                    self._send_alone()
                 if ready:
                     yield ready.popleft()
                     continue
@@ -104,7 +99,7 @@ class RayRunner:
         except KeyboardInterrupt:
             yield from ready
             for slot in [slot for slot in self._slots.all if slot.flights]:
-                yield from self._lost(self._slots.replace(slot)[0], "cancelled", "interrupted")
+                yield from self._lost(slot, self._slots.replace(slot)[0], "cancelled", "interrupted")
             raise
 
     def _busy(self) -> bool:
@@ -119,6 +114,19 @@ class RayRunner:
                 most -= 1
                 self._hungry.append(slot)
 
+    def _send_alone(self) -> None:
+        """Sends one task to the machine on which times are taken: two of a kind differ more than methods do.
+
+        The machine is chosen once; another takes its place only when it is lost.
+        """
+        if there := self._slots.on((self._timing,)):
+            self._patience = time.monotonic() + PATIENCE
+            self._hungry = deque(there)
+            self._send(1)
+        elif all(slot.node for slot in self._slots.all) or time.monotonic() > self._patience:
+            machines = {slot.node: slot.env for slot in self._slots.all if slot.node}
+            self._timing = lane(machines, self._cluster.head, self._cluster.timed_on)
+
     def _read(self, slot: Slot) -> Iterator[Record]:
         """What a slot has answered, or what became of it."""
         errors = self._ray.exceptions
@@ -130,7 +138,7 @@ class RayRunner:
             yield from self._replace(slot, "", detail(error))
         else:
             if isinstance(answer, Hello):
-                slot.greet(answer.node, answer.pid)
+                slot.greet(answer.node, answer.pid, answer.env)
             else:
                 yield from self._take(slot, answer)
 
@@ -139,7 +147,7 @@ class RayRunner:
             slot.land()
             yield from answer.records
         elif answer.failure:
-            yield from self._lost(slot.land(), "crashed", answer.failure)
+            yield from self._lost(slot, slot.land(), "crashed", answer.failure)
         if answer.worn:
             self._waiting.extendleft(reversed(self._slots.replace(slot)))
 
@@ -157,11 +165,13 @@ class RayRunner:
             raise RunError(f"every worker ended before it could run a trial; the last: {reason}")
         for flight in flights[:1]:
             if status:
-                yield from self._lost(flight, status, reason)
+                yield from self._lost(slot, flight, status, reason)
             elif flight.tries < self.retries:
                 self._again(flight)
             else:
-                yield from self._lost(flight, "crashed", f"the worker died{times(flight.tries)}: {reason}")
+                yield from self._lost(
+                    slot, flight, "crashed", f"the worker died{times(flight.tries)}: {reason}"
+                )
 
     def _again(self, flight: Flight) -> None:
         """Its jobs next, each for itself: one of them may be what killed the worker."""
@@ -182,9 +192,10 @@ class RayRunner:
         for slot in self._slots.on(self._nodes.lost()):
             yield from self._replace(slot, "", "its machine was lost")
 
-    def _lost(self, flight: Flight, status: str, reason: str) -> Iterator[Record]:
+    def _lost(self, slot: Slot, flight: Flight, status: str, reason: str) -> Iterator[Record]:
+        place = replace(self._place, env=slot.env or self._env)
         for job in flight.jobs:
-            yield lost(job.trial, self._place, job.attempt, status, reason)
+            yield lost(job.trial, place, job.attempt, status, reason)
 
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""
@@ -202,11 +213,3 @@ def detail(error: BaseException) -> str:
     _, found, rest = text.partition("exit detail: ")
     what = rest.partition(". There are some")[0] if found else text
     return f"{type(error).__name__}: {what[:300]}"
-
-
-def join(address: str) -> Any:
-    """Joins a running cluster; returns Ray's module."""
-    import ray
-
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    return ray

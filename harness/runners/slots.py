@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ebmark.record import Row
 from ebmark.runners import Job
 
 GRACE = 5.0  # seconds after its deadline that a trial may take to stop by itself and send its record
@@ -50,6 +51,7 @@ class Slot:
         hello: of the worker's first sign of life; None once it was read.
         node: Ray's id of its machine, "" before the first sign of life.
         pid: its process there.
+        env: the machine's row of the table ``env``, empty before the first sign of life.
         flights: in the order in which they run; the first runs now.
         pace: seconds that its last task took.
         deadline: of the task that runs, on the monotonic clock; then the worker is killed.
@@ -61,6 +63,7 @@ class Slot:
     hello: Any
     node: str = ""
     pid: int = 0
+    env: Row = field(default_factory=dict)
     flights: deque[Flight] = field(default_factory=deque)
     pace: float = math.inf
     deadline: float = math.inf
@@ -82,9 +85,9 @@ class Slot:
             return self.hello
         return self.flights[0].ref if self.flights else None
 
-    def greet(self, node: str, pid: int) -> None:
+    def greet(self, node: str, pid: int, env: Row) -> None:
         """The worker is ready."""
-        self.hello, self.node, self.pid, self.stillborn = None, node, pid, 0
+        self.hello, self.node, self.pid, self.env, self.stillborn = None, node, pid, env, 0
 
     def send(self, flight: Flight, place: Any) -> None:
         """Sends a task to the worker."""
@@ -136,6 +139,11 @@ class Slots:
         if stillborn < STILLBORN:
             self.all.append(self._open(stillborn))
         return list(slot.flights)
+
+    def close(self) -> None:
+        """Kills every worker."""
+        for slot in self.all:
+            self._ray.kill(slot.worker)
 
     def on(self, nodes: Iterable[str]) -> list[Slot]:
         """Those whose worker was on one of these machines."""

@@ -8,9 +8,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ebmark.env import described
 from ebmark.execute import Place, execute_together
-from ebmark.record import Record
+from ebmark.record import Record, Row
 from ebmark.runners import Job
+from ebmark.runners.bag import Bag, settle
 from ebmark.runners.limits import capped, end_children, resident
 
 GROWTH = 2**30  # bytes of memory that a worker may hold more after a trial than after its first
@@ -23,10 +25,12 @@ class Hello:
     Attributes:
         node: Ray's id of the machine.
         pid: of the process, there.
+        env: the machine's row of the table ``env``.
     """
 
     node: str
     pid: int
+    env: Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +52,12 @@ class Worker:
     """Runs trials one after the other; never raises.
 
     Args:
-        home: the user's home, which a plug-in shall see; Ray may have been started with a private one.
+        bag: the study's files, and the user's home.
         memory: bytes that a trial may take beyond what the worker holds, None for no limit.
     """
 
-    def __init__(self, home: str, memory: int | None = None) -> None:
-        os.environ["HOME"] = home
+    def __init__(self, bag: Bag, memory: int | None = None) -> None:
+        settle(bag)
         self._memory = memory
         self._worn = ""
         self._threads = set(threading.enumerate())
@@ -63,7 +67,7 @@ class Worker:
         """Answers once the worker can run a trial: torch is imported, its start-up is over."""
         import ray
 
-        return Hello(node=ray.get_runtime_context().get_node_id(), pid=os.getpid())
+        return Hello(node=ray.get_runtime_context().get_node_id(), pid=os.getpid(), env=described())
 
     def run(self, jobs: Sequence[Job], place: Place) -> Answer:
         """Runs the jobs of one task, unless an earlier one has worn the worker out."""
@@ -74,6 +78,7 @@ class Worker:
         return replace(answer, worn=self._worn)
 
     def _run(self, jobs: Sequence[Job], place: Place) -> Answer:
+        place = replace(place, env=described())
         trials, attempts = [job.trial for job in jobs], [job.attempt for job in jobs]
         try:
             with capped(self._memory):
