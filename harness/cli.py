@@ -233,6 +233,47 @@ def compare(
 
 
 @app.command()
+def merge(
+    folders: Annotated[list[Location], typer.Argument(parser=location, help="Results folders, two or more.")],
+    output: Annotated[
+        Location, typer.Option("-o", "--output", parser=location, help="The new results folder.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Put results folders together: quality pools across machines, the clock of different runs does not."""
+    from ebmark.commands.merge import merge as command
+
+    command(Console(as_json=as_json), folders, output)
+
+
+@app.command()
+def compact(folder: Folder = None, as_json: Json = False) -> None:
+    """Rewrite the small files of a results folder into one per table; a run does so when it ends."""
+    from ebmark.commands.compact import compact as command
+
+    command(Console(as_json=as_json), _results(folder))
+
+
+@app.command()
+def export(
+    folder: Folder = None,
+    format: Annotated[Optional[str], typer.Option(help="csv or parquet; default by FILE.")] = None,  # noqa: UP045
+    output: Annotated[
+        Location | None,
+        typer.Option("-o", "--output", parser=location, help="The file; default DIR/export.csv or .parquet."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one wide table for pandas, R or a spreadsheet: a row per trial, its settings and metrics."""
+    from ebmark.commands import export as command
+
+    if format is not None:
+        _one_of("--format", format, command.FORMATS)
+    folder = _results(folder)
+    command.export(Console(as_json=as_json), folder, format, output or folder / f"export.{format or 'csv'}")
+
+
+@app.command()
 def ls(
     what: Annotated[str, typer.Argument(help="methods, datasets, metrics, networks or studies")],
     as_json: Json = False,

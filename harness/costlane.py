@@ -16,7 +16,7 @@ from ebmark.locations import Location
 from ebmark.parts import read_json, write_atomic
 
 FILE = "cost.json"
-OUTDATED = "measured before the study grew: run the study again"
+OUTDATED = "measured before the study grew, or in another run: run the study again"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
+import pyarrow as pa
+
 from ebmark.errors import StoreError
 from ebmark.locations import Location, rename
 from ebmark.lock import acquire, is_locked
@@ -102,6 +104,12 @@ class Store:
         self._number += 1
         self._environments |= {row["env"] for row in rows["env"]}
         self._remove_outdated(newest)
+
+    def add(self, tables: Mapping[str, pa.Table]) -> None:
+        """Stores whole tables, one part each; the files that belong to their trials are written before."""
+        number, self._number = self._number, self._number + 1
+        for table in PARTED:
+            write_table(part_path(self.folder / table, number), tables[table])
 
     def compact(self, order: Sequence[str] = ()) -> tuple[str, ...]:
         """Rewrites each table into one part without doubles; damaged parts are set aside under a dotted name.
