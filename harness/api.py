@@ -243,12 +243,15 @@ class Method(Plugin):
         players: optimiser settings by player that differ from the study's default, e.g.
             ``{"energy": {"lr": 1e-3}}``; keys lr, beta1 and beta2.
         check_batch: points per replicate in the conformance test (fewer where the cost grows with n²).
+        leading: the loss keeps leading dimensions. False for one that hands its batch to a library which does
+            not: the conformance test then takes its replicates one by one, and seeds never share a program.
     """
 
     kind = "method"
     year: ClassVar[int]
     players: ClassVar[Mapping[str, Mapping[str, float]]] = {"energy": {}}
     check_batch: ClassVar[int] = 1024
+    leading: ClassVar[bool] = True
 
     def init(self, energy: Energy, data: Tensor, rng: Rng) -> State:
         """The state before the first step; ``data (n, d)``: the training set or a fixed draw of a stream."""

@@ -124,6 +124,9 @@ def _shapes(method: Method) -> Finding:
 
 
 def _broadcasts(method: Method) -> Finding:
+    if not method.leading:
+        what = f"{method!r}: leading dimensions"
+        return Finding(what=what, ok=True, found="declined: replicates and seeds run one by one")
     mu = torch.tensor(MEAN, dtype=torch.float64)
     best = best_precisions(method)
     heads = len(best)

@@ -15,7 +15,7 @@ from dataclasses import fields, replace
 from functools import lru_cache
 
 import torch
-from torch import Tensor, distributions
+from torch import Tensor
 
 from ebmark.api import Dataset, RealDataset, Rng
 from ebmark.errors import EbmarkError
@@ -41,15 +41,18 @@ def check_dataset(cls: type[Dataset]) -> Iterator[Finding]:
     for target in (usual, *_of_other_dimensions(usual)):
         tests = REAL if isinstance(target, RealDataset) else (*DRAWN, *(EXACT if target.exact else ()))
         for name, test in tests:
-            try:
-                found = test(target)
-            except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
-                found = (False, f"{type(error).__name__}: {error}")
-            if found is not None:
-                yield Finding(what=f"{target!r}: {name}", ok=found[0], found=found[1])
+            if (outcome := _guarded(test, target)) is not None:
+                yield Finding(what=f"{target!r}: {name}", ok=outcome[0], found=outcome[1])
 
 
 Found = tuple[bool, str] | None  # whether it passed, and what was found; None where it does not apply
+
+
+def _guarded(test: Callable[[Dataset], Found], target: Dataset) -> Found:
+    try:
+        return test(target)
+    except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
+        return False, f"{type(error).__name__}: {error}"
 
 
 def _of_other_dimensions(target: Dataset) -> Iterator[Dataset]:
@@ -202,16 +205,16 @@ def _weights(target: Dataset) -> tuple[Tensor, Tensor]:
     centres = target.sample(CENTRES, rng)
     spread = (centres.quantile(0.84, 0) - centres.quantile(0.16, 0)) / 2
     width = spread.clamp(min=1e-9) * CENTRES ** (-1 / (d + 4))  # Silverman's rule
-    kernel = distributions.StudentT(torch.ones((), dtype=torch.float64))  # Cauchy, each coordinate its own
-    numerator, chi = rng.normal((SAMPLES, d)), rng.normal((SAMPLES, d)).abs()
-    y = centres[rng.integers(CENTRES, (SAMPLES,))] + width * numerator / chi
-    log_q = torch.cat(
-        [
-            (kernel.log_prob((part[:, None] - centres) / width) - width.log()).sum(-1).logsumexp(-1)
-            for part in y.split(1000)
-        ]
-    ) - math.log(CENTRES)
-    return (target.log_prob(y) - log_q).exp(), y
+    # Cauchy kernels, each coordinate by itself: a normal variable over another.
+    jump = rng.normal((SAMPLES, d)) / rng.normal((SAMPLES, d))
+    y = centres[rng.integers(CENTRES, (SAMPLES,))] + width * jump
+
+    def log_kernels(y: Tensor) -> Tensor:
+        kernels = math.pi * width * (1 + ((y[:, None] - centres) / width).square())
+        return -kernels.log().sum(-1)
+
+    log_mean = torch.cat([log_kernels(part).logsumexp(-1) for part in y.split(1000)]) - math.log(CENTRES)
+    return (target.log_prob(y) - log_mean).exp(), y
 
 
 def _mean(terms: Tensor) -> tuple[float, float]:

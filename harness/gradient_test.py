@@ -67,39 +67,51 @@ def best_precisions(method: Method) -> tuple[float, ...]:
     return best if isinstance(best, tuple) else (best,)
 
 
-def gaussian_step(
-    method: Method, k: tuple[float, ...], k0: tuple[float, ...] | None = None, meter: Meter | None = None
+def _streams(method: Method, k: tuple[float, ...]) -> Rng:
+    return Rng.of("conformance", repr(method), *k, dtype=torch.float64).stack(REPLICATES)
+
+
+def _step(
+    method: Method, k: tuple[float, ...], k0: tuple[float, ...], rng: Rng, meter: Meter | None = None
 ) -> tuple[IsotropicGaussian, Step]:
-    """One step of 400 replicates, the energy at precision ``k``, the rest at its response to ``k0``."""
+    """One step of a replicate per stream: the energy at ``k``, the rest at its best response to ``k0``."""
     mu = torch.tensor(MEAN, dtype=torch.float64)
-    k_, k0_ = (
-        torch.tensor(at, dtype=torch.float64).expand(REPLICATES, len(k)).clone() for at in (k, k0 or k)
-    )
+    k_, k0_ = (torch.tensor(at, dtype=torch.float64).expand(*rng.lead, len(k)).clone() for at in (k, k0))
     if len(k) == 1:
-        k_, k0_ = k_[:, 0], k0_[:, 0]
+        k_, k0_ = k_[..., 0], k0_[..., 0]
     module = IsotropicGaussian(mu, k_, len(k))
     state = method.at_gaussian(mu, VARIANCE, k0_)
-    rng = Rng.of("conformance", repr(method), *k, dtype=torch.float64).stack(REPLICATES)
-    shape = (REPLICATES, method.check_batch, len(mu))
+    shape = (*rng.lead, method.check_batch, len(mu))
     x = mu + math.sqrt(VARIANCE) * rng.split("data").normal(shape)
     return module, method.step(Energy(module, meter), x, state, rng)
 
 
 def gradients(method: Method, *k: float) -> dict[str, Tensor]:
     """Raw gradients ``(400,)`` of the energy's loss in k and in each learned constant, per head."""
-    module, step = gaussian_step(method, k)
+    streams = _streams(method, k)
+    if method.leading:
+        return _gradients(*_step(method, k, k, streams))
+    each = [_gradients(*_step(method, k, k, Rng(seed, dtype=torch.float64))) for seed in streams.seeds]
+    return {name: torch.stack([one[name] for one in each]) for name in each[0]}
+
+
+def _gradients(module: IsotropicGaussian, step: Step) -> dict[str, Tensor]:
     own = step.state.params.get("energy")
     wanted = {"k": module.k, **(dict(own.named_parameters()) if own is not None else {})}
     found = torch.autograd.grad(step.losses["energy"].sum(), list(wanted.values()))
-    return dict(_each(wanted, found))
+    return dict(_each(wanted, found, module.k.dim() - (module.heads > 1)))
 
 
-def _each(names: Mapping[str, Tensor], found: tuple[Tensor, ...]) -> Iterator[tuple[str, Tensor]]:
+def _each(
+    names: Mapping[str, Tensor], found: tuple[Tensor, ...], leading: int
+) -> Iterator[tuple[str, Tensor]]:
     for name, gradient in zip(names, found, strict=True):
-        if gradient.dim() == 1:
+        if gradient.dim() == leading:
             yield name, gradient
         else:
-            yield from ((f"{name}[{j}]", column) for j, column in enumerate(gradient.flatten(1).T))
+            yield from (
+                (f"{name}[{j}]", column) for j, column in enumerate(gradient.flatten(leading).movedim(-1, 0))
+            )
 
 
 def z_score(gradient: Tensor) -> tuple[float, float, float]:
@@ -171,7 +183,8 @@ def _fault(method: Method, name: str, *sides: Mapping[str, Tensor]) -> str:
 
 def _runs_chains(method: Method) -> bool:
     meter = Meter()
-    gaussian_step(method, best_precisions(method), meter=meter)
+    k, rng = best_precisions(method), Rng.of("chains", dtype=torch.float64)
+    _step(method, k, k, rng.stack(2) if method.leading else rng, meter)
     return meter.transitions > 0
 
 
@@ -182,7 +195,11 @@ def opponent_tests(method: Method) -> Iterator[Finding]:
     yield from _undeclared(method, expected)
     if not expected or more:
         return
-    module, step = gaussian_step(method, (k,), (OFF * k,))
+    if not method.leading:
+        found = "an opponent needs a loss with leading dimensions; declare no gaussian_gradients, or leading"
+        yield Finding(what=f"{method!r}: gradients of the players", ok=False, found=found)
+        return
+    module, step = _step(method, (k,), (OFF * k,), _streams(method, (k,)))
     for player, value in expected.items():
         own = [module.k] if player == "energy" else [*step.state.params[player].parameters()]
         (gradient,) = torch.autograd.grad(step.losses[player].sum(), own, retain_graph=True)

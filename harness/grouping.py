@@ -48,6 +48,7 @@ def alone(trial: Trial) -> bool:
         or trial.budget.seconds is not None
         or not adam
         or not set(method.players) <= {"energy"}
+        or not method.leading
     )
 
 

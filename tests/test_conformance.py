@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize, softplus
 
-from ebmark import noise, registry
+from ebmark import gradient_test, noise, registry
 from ebmark.api import Dataset, Energy, Method, Network, Passes, Rng, State, Step
 from ebmark.commands.check import show
 from ebmark.conformance import check
@@ -322,7 +322,7 @@ def test_the_gradient_has_the_size_of_the_closed_form():
 def _guide():
     """The page, and its method."""
     page = GUIDE.read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?@method.*?)^```", page, re.DOTALL | re.MULTILINE)
+    code, *_ = re.findall(r"^```python\n(.*?@method.*?)^```", page, re.DOTALL | re.MULTILINE)
     return page, code
 
 
@@ -352,3 +352,18 @@ def test_the_failures_quoted_in_the_guide_are_those_of_the_code(tmp_path):
         (tmp_path / f"my_method_{i}.py").write_text(code.replace(right, wrong))
         found = check(registry.get("method", str(tmp_path / f"my_method_{i}.py")))
         assert line in [f"{f.what}: {f.found}" for f in found if not f.ok]
+
+
+def test_a_loss_without_leading_dimensions_is_tested_one_replicate_at_a_time(monkeypatch):
+    """The same streams, so the same gradients; a wrong constant is found as it is with them."""
+    nce = registry.get("method", "nce")
+    members = {"leading": False, "examples": _only(lambda v: {"nu": 2, "scale": 1.5})}
+    single = _broken(nce, **members).examples(VARIANCE)[0]
+    together = _broken(nce, examples=members["examples"]).examples(VARIANCE)[0]
+    monkeypatch.setattr(gradient_test, "REPLICATES", 30)
+    alone, beside = gradients(single, 1 / VARIANCE), gradients(together, 1 / VARIANCE)
+    assert alone.keys() == beside.keys() == {"k", "c"}
+    for name, gradient in beside.items():
+        torch.testing.assert_close(alone[name], gradient, rtol=1e-9, atol=1e-11)
+    (finding,) = [f for f in check(type(single)) if f.what.endswith("leading dimensions")]
+    assert finding.found.startswith("declined")

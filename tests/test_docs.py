@@ -8,8 +8,10 @@ import pytest
 
 from ebmark import measured_page, method_page, registry
 from ebmark.conformance import check
+from ebmark.dataset_check import check_dataset
 from ebmark.errors import PluginError
 from ebmark.marked import between
+from ebmark.metric_check import check_metric
 from ebmark.store import Tables, read
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +36,19 @@ def test_the_method_printed_in_the_readme_conforms(tmp_path):
     "code", whole_methods(GUIDE), ids=lambda code: re.search(r'@method\("(\w+)"', code)[1]
 )
 def test_every_whole_method_of_the_guide_conforms(code, tmp_path):
+    if "torchebm" in code:
+        pytest.importorskip("torchebm", reason="torchebm is not installed")
     (tmp_path / "my_method.py").write_text(code)
     findings = list(check(registry.get("method", str(tmp_path / "my_method.py"))))
+    assert not [f"{f.what}: {f.found}" for f in findings if not f.ok]
+
+
+@pytest.mark.parametrize(("kind", "test"), [("dataset", check_dataset), ("metric", check_metric)])
+def test_the_whole_file_of_the_other_guides_conforms(kind, test, tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"add-a-{kind}.md").read_text(), re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    findings = list(test(registry.get(kind, str(tmp_path / "mine.py"))))
+    assert len(findings) >= 5
     assert not [f"{f.what}: {f.found}" for f in findings if not f.ok]
 
 
