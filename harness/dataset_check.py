@@ -211,7 +211,8 @@ def _weights(target: Dataset) -> tuple[Tensor, Tensor]:
 
     def log_kernels(y: Tensor) -> Tensor:
         kernels = math.pi * width * (1 + ((y[:, None] - centres) / width).square())
-        return -kernels.log().sum(-1)
+        total: Tensor = kernels.log().sum(-1)
+        return -total
 
     log_mean = torch.cat([log_kernels(part).logsumexp(-1) for part in y.split(1000)]) - math.log(CENTRES)
     return (target.log_prob(y) - log_mean).exp(), y
