@@ -54,16 +54,19 @@ class Run:
             trials: some of this run's, of one cell.
             quantity: ``first METRIC`` or ``last METRIC`` of a curve, ``growth D D`` of a step, a column of
                 trials, or one of ``DERIVED``.
-            over: the method whose mean of the same quantity divides it.
+            over: the method whose mean of the same quantity divides it, on the same seeds and repeats; the
+                values are then those of ``ratio``.
         """
         trials = trials[trials["status"] == "ok"]
-        found = self._values(trials, quantity)
         if over is None or trials.empty:
-            return found
-        at = trials.iloc[0]
+            return self._values(trials, quantity)
+        at, pair = trials.iloc[0], ["seed", "repeat"]
         beside = self.lane(at["lane"])
-        same = (beside["method_label"] == over) & (beside["column"] == at["column"])
-        return np.asarray(found / self.values(beside[same], quantity).mean())
+        beside = beside[(beside["method_label"] == over) & (beside["column"] == at["column"])]
+        beside = beside[beside["status"] == "ok"].set_index(pair)
+        both = trials.set_index(pair).index.intersection(beside.index)
+        own, other = (t.loc[both].reset_index() for t in (trials.set_index(pair), beside))
+        return ratio(self._values(own, quantity), self._values(other, quantity))
 
     def _values(self, trials: DataFrame, quantity: str) -> Array:
         where, *rest = quantity.split(" ")
@@ -106,6 +109,15 @@ class Run:
             f"{env['cpu']}, {env['cores']} cores; {busy.sum() / 60:.0f} minutes of trials, "
             f"{(end - begin).total_seconds() / 60:.0f} from first to last."
         )
+
+
+def ratio(a: Array, b: Array) -> Array:
+    """Values whose mean is that of a over that of b, and whose spread is what pairing leaves of its error.
+
+    a/b̄ - R (b/b̄ - 1) with R = ā/b̄, the influence of a pair on the ratio (the delta method).
+    """
+    centre = b.mean()
+    return np.asarray(a / centre - a.mean() / centre * (b / centre - 1))
 
 
 def _information(run: Run, trials: DataFrame) -> Array:

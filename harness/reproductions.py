@@ -92,7 +92,10 @@ def grid(table: Entry, run: Run) -> Iterator[str]:
 def blocks(entry: Entry, run: Run, theory: Mapping[str, float]) -> Mapping[str, list[str]]:
     """What stands in a page, by the name of its place."""
     rows = [*compared(entry, run, theory)]
-    table = ["| quantity | paper | ours [95 % interval] | agrees |", "|---|---|---|---|"]
+    table = [
+        f"| quantity | {entry.get('beside', 'paper')} | ours [95 % interval] | agrees |",
+        "|---|---|---|---|",
+    ]
     made = {
         "run": [run.how(entry["command"]), "", f"Source: {entry['source']}"],
         "verdict": [verdict([each for _, each in rows])],

@@ -14,7 +14,7 @@ import pytest
 from ebmark import study
 from ebmark.execute import Place, execute
 from ebmark.marked import marks
-from ebmark.reproduced import Run, number
+from ebmark.reproduced import Run, number, ratio
 from ebmark.reproductions import agrees, limits, main, pages, verdict
 from ebmark.stats.intervals import Interval
 from ebmark.trial import Budget
@@ -66,6 +66,19 @@ def test_numbers_have_three_digits_and_an_interval_where_there_is_one():
     assert number(interval(0.12345, 0.1, 0.2)) == "0.123 [0.1, 0.2]"
     assert number(interval(0.12345)) == "0.123"
     assert number(interval(math.nan)) == "no value"
+
+
+def test_a_ratio_on_pairs_has_the_means_ratio_and_the_error_that_pairing_leaves():
+    rng = np.random.default_rng(0)
+    b = rng.normal(2.0, 0.5, (4000, 30))
+    a = 3 * b + rng.normal(0.0, 0.1, b.shape)
+    each = [ratio(x, y) for x, y in zip(a, b, strict=True)]
+    found = np.array([x.mean() for x in each])
+    np.testing.assert_allclose(found, a.mean(-1) / b.mean(-1), rtol=1e-12)
+    told = np.mean([x.std(ddof=1) / math.sqrt(30) for x in each])
+    # sd of the ratio 0.1/(2 √30) and no trace of b's own 25 %; 4000 ratios tell their spread to 1.1 %.
+    assert told == pytest.approx(0.1 / (2 * math.sqrt(30)), rel=0.05)
+    assert found.std() == pytest.approx(told, rel=0.08)
 
 
 # ------------------------------------------------------------------------------------------------------ pages
