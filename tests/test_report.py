@@ -29,8 +29,9 @@ from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.grid import records
 from ebmark.report.look import Look
 from ebmark.report.names import FAMILIES, OTHER, family, method_labels
+from ebmark.report.plane_figures import pictures
 from ebmark.report.quality_figures import curves
-from ebmark.report.sample_figures import floors, pictures
+from ebmark.report.sample_figures import floors
 from ebmark.stats import scaling_exponent
 from tests import synthetic
 from tests.synthetic import FEW, SMALL, small

@@ -23,7 +23,7 @@ from ebmark.report.look import settle
 from ebmark.report.page import Embedded
 from ebmark.store import Store, read
 from tests import synthetic
-from tests.synthetic import FEW, SMALL, small
+from tests.synthetic import FEW, SMALL, filed, small
 
 
 def written(tables_, out, spec=synthetic.TARGET):
@@ -291,7 +291,7 @@ def by_id(frame_):
 
 
 def test_a_results_folder_from_the_store_is_read(quick, tmp_path):
-    made = small(seeds=1, datasets=SMALL[1:2], methods=FEW[:2], lattice=8)
+    made = filed(small(seeds=1, datasets=SMALL[1:2], methods=FEW[:2], lattice=8))
     curve, samples = by_id(made.curve), by_id(made.samples)
     env = known(made.env)[0]
     with Store(tmp_path / "results") as store:

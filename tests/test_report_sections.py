@@ -11,12 +11,12 @@ import pytest
 from ebmark.report import (
     chain_figures,
     dataset_sections,
-    facts,
+    first_screen,
     frames,
     pareto,
     part_figures,
+    plane_figures,
     quality_figures,
-    sample_figures,
     stability,
     targets,
 )
@@ -158,7 +158,7 @@ def test_every_run_stands_in_the_page_of_its_data_set(study):
 
 
 def test_the_line_below_the_title_counts_every_trial(study):
-    text = facts.counts(study)
+    text = first_screen.counts(study)
     assert text.startswith(f"{len(study.trials)} trials: ")
     counted = {state: int(n) for n, state in re.findall(r"([\d,]+) (ok|diverged|timeout|oom|skipped)", text)}
     assert counted == study.trials["status"].value_counts().to_dict()
@@ -168,8 +168,8 @@ def test_the_line_below_the_title_counts_every_trial(study):
 
 
 def test_pictures_in_the_plane_come_with_their_numbers(study):
-    rows = sample_figures.pictures(study)
-    data = sample_figures.lattice_data(rows)
+    rows = plane_figures.pictures(study)
+    data = plane_figures.lattice_data(rows)
     assert {"x1", "x2", "truth", "dsm"} <= set(data.columns)
     assert "sm" not in data.columns  # it declined
     first = rows[(rows["label"] == "dsm") & (rows["what"] == "grid")]

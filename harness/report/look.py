@@ -28,12 +28,7 @@ DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1.5, 2), (1, 1))
 ORDER = (0, 1, 2, 3, 4, 9, 7, 5)
 ORACLE_COLOUR = "0.15"
 
-# Kinds of a stacked bar, told apart by hatch and edge as well as by colour.
-BARS: Sequence[dict[str, Any]] = tuple(
-    {"facecolor": colour, "hatch": hatch, "edgecolor": ORACLE_COLOUR, "linewidth": 0.5}
-    for colour, hatch in (("#0173b2", ""), ("#de8f05", "//"), ("#e6e6e6", ""), ("#56b4e9", "xx"))
-)
-
+LEFT = 0.9  # inches beside a panel, for its ticks and the name of its axis
 Draw = Callable[..., Figure]
 
 
@@ -146,31 +141,26 @@ def theme() -> Iterator[None]:
 
 
 def panels(n: int, *, narrow: bool, height: float = 2.7) -> tuple[Figure, list[Axes]]:
-    """A figure with ``n`` panels, two in a row, or one where ``narrow``."""
+    """A figure with ``n`` panels, two in a row, or one where ``narrow``; ``legend`` arranges them."""
     columns = 1 if narrow or n == 1 else 2
     rows = -(-n // columns)
-    figure = Figure(figsize=(3.9 if narrow else 8.6, height * rows + 0.2), layout="constrained")
+    figure = Figure(figsize=(3.9 if narrow else 8.6, height * rows + 0.2))
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for unused in axes[n:]:
         unused.set_visible(False)
     return figure, axes[:n]
 
 
-def bar_panel(labels: Sequence[str], *, narrow: bool) -> tuple[Figure, Axes]:
-    """A figure with one panel of horizontal bars, the first label at the top."""
-    height = 1.1 + 0.19 * len(labels)
-    figure = Figure(figsize=(3.9 if narrow else 8.6, height), layout="constrained")
-    ax = figure.subplots()
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set_ylim(len(labels) - 0.4, -0.6)
-    ax.grid(visible=False, axis="y")
-    return figure, ax
-
-
 def legend(
-    figure: Figure, handles: Sequence[Line2D], *, narrow: bool, title: str = "", wide: int = 4
+    figure: Figure,
+    handles: Sequence[Line2D],
+    *,
+    narrow: bool,
+    title: str = "",
+    wide: int = 4,
+    left: float = LEFT,
 ) -> None:
-    """A legend below the panels, in ``wide`` columns or fewer."""
+    """A legend below the panels, in ``wide`` columns or fewer; ``left`` inches hold the panels' ticks."""
     texts = [str(handle.get_label()).split("\n") for handle in handles]
     longest = max((len(line) for lines in texts for line in lines), default=0)
     columns = max(1, min(wide, len(handles), (48 if narrow else 128) // (longest + 7)))
@@ -180,12 +170,32 @@ def legend(
     figure.set_size_inches(width, before + height)
     figure.legend(
         handles=handles,
-        loc="outside lower center",
+        loc="lower center",
         ncols=columns,
         title=title or None,
         frameon=False,
         handlelength=2.6,
         columnspacing=1.2,
+    )
+    _arrange(figure, height, left)
+
+
+def _arrange(figure: Figure, below: float, left: float) -> None:
+    """Panels in inches, ``below`` kept for the legend: a layout engine takes as long as all the drawing."""
+    width, height = figure.get_size_inches()
+    titles = max(ax.get_title().count("\n") + bool(ax.get_title()) for ax in figure.axes)
+    grid = figure.axes[0].get_gridspec()
+    assert grid is not None  # made by ``panels``
+    head, foot, right = 0.1 + 0.17 * titles, 0.5 + below, 0.12
+    across = (width - right - grid.ncols * left) / grid.ncols
+    down = (height - grid.nrows * (head + 0.5) - below) / grid.nrows
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - right / width,
+        bottom=foot / height,
+        top=1 - head / height,
+        wspace=left / across,
+        hspace=(head + 0.5) / down,
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from ebmark.report import words
+from ebmark.report.bars import stacked
 from ebmark.report.cost_figures import usable
 from ebmark.report.grid import Grid, cells, records
-from ebmark.report.look import BARS, bar_panel
 
 PHASES = {
     "wall_sampling": "sampling",
@@ -39,17 +37,9 @@ def parts(cost: DataFrame) -> DataFrame:
 
 def draw(table: DataFrame, *, narrow: bool = False) -> Figure:
     """A bar per label, its phases one after another, in milliseconds."""
-    labels = [str(label) for label in table["label"]]
-    figure, ax = bar_panel(labels, narrow=narrow)
-    left = np.zeros(len(table))
-    handles = []
-    for (column, name), style in zip(PHASES.items(), BARS, strict=False):
-        width = 1e3 * table[column].to_numpy(float)
-        ax.barh(range(len(table)), width, left=left, height=0.72, **style)
-        left += width
-        handles.append(Patch(label=name, **style))
+    kinds = {name: 1e3 * table[column].to_numpy(float) for column, name in PHASES.items()}
+    figure, ax = stacked([str(label) for label in table["label"]], kinds, narrow=narrow)
     ax.set_xlabel(f"milliseconds per step at d = {table['d'].iloc[0]}")
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     return figure
 
 

@@ -14,9 +14,11 @@ from ebmark.report import (
     dataset_sections,
     evaluation,
     facts,
+    first_screen,
     limits,
     method_tables,
     pareto,
+    plane_figures,
     sample_figures,
     scaling_sections,
     stability,
@@ -60,10 +62,10 @@ def report(study: Study, look: Look) -> Report:
     ]
     return Report(
         title=study.title,
-        facts=facts.counts(study),
+        facts=first_screen.counts(study),
         answer=_answer(study, found, runs, expected),
         headline=first[0] if first else None,
-        missing=facts.missing(study, runs, expected, drawn=bool(found)),
+        missing=first_screen.missing(study, expected, drawn=bool(found)),
         sections=sections,
     )
 
@@ -97,7 +99,7 @@ def _real(study: Study) -> Section:
 
 
 def _plane(study: Study) -> Section:
-    title, rows = "Densities and samples in the plane", sample_figures.pictures(study)
+    title, rows = "Densities and samples in the plane", plane_figures.pictures(study)
     shown = []
     for dataset, part in rows.groupby("dataset_label"):
         slug = "".join(c if c.isalnum() else "_" for c in str(dataset))
@@ -109,8 +111,8 @@ def _plane(study: Study) -> Section:
                     alt=f"Density of {dataset}, the truth first, then as fitted by each method.",
                     caption=f"{dataset}: fitted densities of one run per method (the smallest seed that "
                     "is ok) beside the truth, one colour scale. The CSV file has a coarser lattice.",
-                    draw=partial(sample_figures.densities, part),
-                    data=sample_figures.lattice_data(part),
+                    draw=partial(plane_figures.densities, part),
+                    data=plane_figures.lattice_data(part),
                 )
             )
         if points:
@@ -120,8 +122,8 @@ def _plane(study: Study) -> Section:
                     alt=f"Samples of {dataset}, true ones first, then those of each fitted energy.",
                     caption=f"{dataset}: samples of the same runs, drawn from the fitted energies by the "
                     "sampler that all methods share, beside true ones. The CSV file has 200 of each.",
-                    draw=partial(sample_figures.scatter, part),
-                    data=sample_figures.sample_data(part),
+                    draw=partial(plane_figures.scatter, part),
+                    data=plane_figures.sample_data(part),
                 )
             )
     text = [] if shown else ["No pictures of two-dimensional densities in these tables."]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from pandas import DataFrame
 
 from ebmark.report import status_tables, words
+from ebmark.report.bars import stacked
 from ebmark.report.frames import Study
 from ebmark.report.grid import Grid, cells, records
-from ebmark.report.look import BARS, Picture, bar_panel
+from ebmark.report.look import Picture
 from ebmark.report.section import Section
 
 FAILED = ("diverged", "timeout", "oom", "crashed")
@@ -56,17 +55,10 @@ def _picture(shares: DataFrame) -> Picture:
 
 def draw(shares: DataFrame, *, narrow: bool = False) -> Figure:
     """A bar per label: the shares of the ways to fail, one after another."""
-    figure, ax = bar_panel([str(label) for label in shares["label"]], narrow=narrow)
-    left = np.zeros(len(shares))
-    handles = []
-    for name, style in zip(FAILED, BARS, strict=False):
-        width = 100 * shares[name].to_numpy(float)
-        ax.barh(range(len(shares)), width, left=left, height=0.72, **style)
-        left += width
-        handles.append(Patch(label=name, **style))
+    kinds = {name: 100 * shares[name].to_numpy(float) for name in FAILED}
+    figure, ax = stacked([str(label) for label in shares["label"]], kinds, narrow=narrow)
     ax.set_xlabel("% of the runs started")
-    ax.set_xlim(0, max(1.0, 1.05 * float(left.max())))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2 if narrow else 4, frameon=False)
+    ax.set_xlim(0, max(1.0, 105 * float(shares[[*FAILED]].sum(axis=1).max())))
     return figure
 
 

@@ -40,8 +40,10 @@ def simulated(folder: Path, trials: int) -> tuple[int, int]:
 
     One seed of every cell is made by the tests' generator, the others are copies of it with other noise.
     """
-    one = synthetic.study(
-        methods=synthetic.EVERY, datasets=DATASETS, cost_dims=SIZES, seeds=1, repeats=1, lattice=200
+    one = synthetic.filed(
+        synthetic.study(
+            methods=synthetic.EVERY, datasets=DATASETS, cost_dims=SIZES, seeds=1, repeats=1, lattice=200
+        )
     )
     times, rng = round(trials / len(one.trials)), np.random.default_rng(0)
     copies, curves = [], []

@@ -1,0 +1,43 @@
+"""The first screen beside the answer: how many trials and how they ended, and what the headline lacks."""
+
+from __future__ import annotations
+
+from pandas import DataFrame
+
+from ebmark import stats
+from ebmark.report import words
+from ebmark.report.frames import Study
+from ebmark.report.targets import GOAL
+
+
+def counts(study: Study) -> str:
+    """How many trials of what, and how they ended: the line below the title."""
+    trials = study.trials
+    ended = trials["status"].value_counts()
+    order = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
+    states = ", ".join(f"{ended[name]:,} {name}" for name in order if name in ended)
+    low, high = study.seeds
+    seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
+    what = [
+        words.counted(trials["label"].nunique(), "method") + " and settings",
+        words.counted(trials["dataset_label"].nunique(), "data set"),
+    ]
+    return f"{words.counted(len(trials), 'trial')}: {states}. {words.listed(what)}, {seeds} per cell."
+
+
+def missing(study: Study, expected: DataFrame, *, drawn: bool) -> str:
+    """Why the headline is not the cost to a quality over dimension; empty where it is (``drawn``)."""
+    if drawn:
+        return ""
+    what = "What a fixed quality costs as the dimension grows is not shown here: "
+    if expected.empty:
+        return f"{what}the study sets no target, or its metric was never taken; a [[target]] table sets one."
+    if (seeds := study.seeds[1]) < stats.MIN_SEEDS:
+        return (
+            f"{what}{words.counted(seeds, 'seed')} per cell are too few for any claim; "
+            f"`--seeds 5` with the same `ebmark run` adds the others."
+        )
+    sizes = expected.groupby(GOAL)["dim"].nunique().max()
+    if sizes < 3:
+        return f"{what}{words.counted(int(sizes), 'dimension')} of a target; three are needed."
+    return f"{what}it takes two settings of CD or more beside a method without chains, over three dimensions."
