@@ -1,8 +1,11 @@
 """Faults of a run on Ray: what is lost is tried again, what hangs is ended, what leaks is replaced."""
 
 import itertools
+import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from datetime import datetime, timedelta
@@ -21,6 +24,7 @@ from ebmark.runners.cluster import connect
 from ebmark.runners.limits import capped
 from ebmark.runners.ray import RayRunner
 from ebmark.runners.worker import GROWTH
+from ebmark.store import read
 from ebmark.trial import Budget, Trial
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
@@ -204,3 +208,55 @@ def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):
     assert {row["status"] for row in found} == {"ok"}
     assert 1 <= sum(row["attempt"] == 2 for row in found) <= 2
     assert waited < 60
+
+
+SPEC = """
+name = "small"
+seeds = 4
+metrics = ["fisher"]
+[budget]
+steps = 5
+batch = 16
+checkpoints = 1
+[network]
+name = "quadratic"
+[[methods]]
+name = "dsm"
+[[datasets]]
+name = "gaussian"
+dim = [2, 4]
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one mebibyte; needs the right to mount."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_finishes_it(cli, tmp_path, small_disk):
+    (tmp_path / "small.toml").write_text(SPEC)
+    command = ("run", "small.toml", "-o", small_disk / "out")
+    assert cli(*command, "--seeds", 1, "--json", "--runner", "serial").returncode == 0
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize
+    (small_disk / "filler").write_bytes(b"x" * (free - 3 * 2**15))  # room for the spec and a trial or two
+    full = cli(*command)
+    assert full.returncode == 1
+    assert len(full.stderr.strip().splitlines()) == 1
+    assert "no space left on device; free some space" in full.stderr
+    trials = read(small_disk / "out").trials
+    assert set(trials["status"]) == {"ok"}
+    assert 2 < len(trials) < 8
+    (small_disk / "filler").unlink()
+    after = cli(*command, "--json")
+    assert after.returncode == 0, after.stderr
+    assert json.loads(after.stdout)["counts"] == {"ok": 8}
+    tables = read(small_disk / "out")
+    assert not tables.warnings
+    assert tables.trials["id"].is_unique
