@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -110,16 +112,39 @@ def test_killing_the_driver_loses_nothing(spec, tmp_path, undisturbed):
     assert_equal(tmp_path / "out", undisturbed)
 
 
-def test_killing_the_driver_of_a_ray_run_loses_nothing(spec, tmp_path, undisturbed):
+def descendants(mark):
+    """Processes that were started with this variable in their environment."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in path.read_bytes():
+                found.add(int(path.parent.name))
+    return found
+
+
+def test_killing_the_driver_of_a_ray_run_loses_nothing_and_leaves_nothing_running(
+    spec, tmp_path, undisturbed
+):
     command = [sys.executable, "-m", "ebmark", "run", str(spec), "-o", "out"]
+    mark = f"EBMARK_TEST_RUN={uuid.uuid4()}"
     driver = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | dict([mark.split("=")]),
     )
     assert driver.stdout is not None
     for _ in range(4):  # the head line and three trials
         driver.stdout.readline()
+    assert len(descendants(mark)) >= 4  # two workers and Ray's own processes
     driver.kill()
     driver.communicate()
+    until = time.monotonic() + 60
+    while descendants(mark) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not descendants(mark)
     before = set(read(tmp_path / "out").trials["id"])
     assert len(before) >= 3
     done = subprocess.run(
