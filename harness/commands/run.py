@@ -93,7 +93,7 @@ def carry_out(
         need = Need(gpus=study.gpus, memory=study.memory)
         cluster = connect(address, need, _plugins(study.trials()), _timed_on(folder))
         for note in cluster.notes:
-            console.say(f"note: {note}")
+            print(f"note: {note}", file=out)
         return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries)
 
     again = iter([rerun])  # once, not in every round
