@@ -71,9 +71,9 @@ def anytime(rows: DataFrame, metric: str, work: str, look: Look, *, narrow: bool
         ax.set(title=f"{dataset}, d = {d}", xlabel=WORK[work], ylabel=words.named(metric, per_dim=True))
     for name in sets:  # one scale per data set, so that its dimensions compare
         own = [ax for ax, (dataset, _) in zip(axes, cells, strict=True) if dataset == name]
-        ends = np.array([ax.get_ylim() for ax in own])
+        centres = means.loc[means["dataset_label"] == name, "centre"]  # a band over few seeds may be endless
         for ax in own:
-            ax.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+            ax.set_ylim(centres.min() / 2, centres.max() * 2)
             log_axis(ax.yaxis)
     legend(figure, look.handles({label: label for label, _ in by_label(rows)}), narrow=narrow)
     return figure

@@ -42,14 +42,18 @@ def draw(
         narrow: one panel in a row.
     """
     columns = 1 if narrow or len(names) == 1 else 2
-    drawn = rows[rows["method"] != CD]
+    drawn = rows[(rows["method"] != CD) & np.isfinite(rows["cost"])]
     most = int(drawn.groupby(GOAL)["label"].nunique().max()) + 1 if len(drawn) else 1
+    power = "  d^-0.00" * any(words.power(fit) for fit in fits["fit"])
+    written = (f"{label}{power}" for label in (*drawn["label"].unique(), f"{BEST} of 15 "))
+    room = 0.062 * max(map(len, written)) + 0.1
+    width = (4.2 if narrow else 9.6) / columns - LEFT - room
     place = _Place(
         columns=columns,
         down=-(-len(names) // columns),
-        width=2.15 if narrow else 2.75,
+        width=max(2.15, min(4.5, width)),
         height=max(2.2, LINE * most),
-        names=0.062 * max(len(f"{label}  d^-0.00") for label in (*drawn["label"].unique(), f"{BEST} of 15 ")),
+        names=room,
     )
     figure = Figure(figsize=place.size)
     for i, (goal, dataset) in enumerate(names):

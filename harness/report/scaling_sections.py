@@ -66,11 +66,13 @@ def views(study: Study) -> dict[str, View]:
 def section(found: dict[str, View], look: Look) -> Section:
     """Figures and tables of the ``views``, of which there may be none."""
     pictures, grids = [], []
-    for most in (MOST, 99):
-        for name, one in found.items():
-            names = scaling.panels(one.rows, most)
-            if most == MOST or len(names) > MOST:
-                pictures.append(_picture(one, names, name, look, whole=most > MOST))
+    for name, one in found.items():
+        names = scaling.panels(one.rows, 99)
+        if not pictures:  # the headline
+            pictures.append(_picture(one, names[:MOST], name, look, whole=False))
+            if len(names) <= MOST:
+                continue
+        pictures.append(_picture(one, names, name, look, whole=len(names) > MOST))
     for name, one in found.items():
         made = [
             scaling_tables.best_k(one.rows, one.quantity),
@@ -168,8 +170,10 @@ def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
         return ""
     quotient = (pair[0][f"cost_{one.quantity}"] / pair[1][f"cost_{one.quantity}"]).dropna()
     ends = stats.t_interval(quotient.to_numpy(float), log=True)
-    if len(quotient) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 1e-9:
+    if len(quotient) < stats.MIN_SEEDS:
         return ""
+    if float(ends.hi - ends.lo) < 1e-9:
+        return f" ({words.counted(len(quotient), 'seed')}, read at the same checkpoints)"
     return f" [{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
 
 
