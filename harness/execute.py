@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ebmark import registry
-from ebmark.attempt import Attempt, Place
+from ebmark.attempt import Attempt
 from ebmark.group import train_together
 from ebmark.grouping import way
 from ebmark.isolation import isolated
+from ebmark.place import Place
 from ebmark.plan import plain_name
 from ebmark.record import SCHEMA, Record
 from ebmark.sources import code_hash
@@ -29,7 +30,9 @@ SOURCES = (
     "api",
     "attempt",
     "base",
+    "capture",
     "chains",
+    "course",
     "derivatives",
     "estimate",
     "evaluate",
@@ -46,6 +49,7 @@ SOURCES = (
     "opponents",
     "ops",
     "optimisers",
+    "outcome",
     "pairs",
     "perceptron",
     "probe",
@@ -56,6 +60,7 @@ SOURCES = (
     "samplers",
     "smc",
     "stiffness",
+    "stream",
     "together",
     "train",
 )

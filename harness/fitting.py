@@ -29,11 +29,13 @@ from ebmark.api import (
     network,
     resolve,
 )
-from ebmark.attempt import Attempt, Place, begin
+from ebmark.attempt import Attempt
 from ebmark.bar import Bar
+from ebmark.course import begin
 from ebmark.errors import PluginError, SpecError
 from ebmark.evaluate import Evaluator, Points, points
 from ebmark.normaliser import LogZ
+from ebmark.place import Place
 from ebmark.selector import parse
 from ebmark.train import Training
 from ebmark.trial import MAX_GRADIENTS, Budget, Optimiser, Ref, Trial, canonical

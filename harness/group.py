@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ebmark.attempt import Attempt, stops
+from ebmark.attempt import Attempt
+from ebmark.course import stops
 from ebmark.together import Together
 from ebmark.train import DivergedError
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -169,6 +169,27 @@ class Meter:
         self.executed = 0.0
         self.transitions = self.noise_samples = 0
         self.restart_clock()
+
+    def state(self) -> dict[str, Any]:
+        """Everything counted so far, as JSON holds it; between two steps."""
+        self._settle()
+        return {
+            "counts": self._counts,
+            "executed": self.executed,
+            "transitions": self.transitions,
+            "noise_samples": self.noise_samples,
+            "seconds": self._seconds,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what ``state`` gave; what was counted before is forgotten."""
+        self.restart_clock()
+        self._seconds.update(state["seconds"])
+        self._counts.clear()
+        for player, counts in state["counts"].items():
+            self._counts[player].update(counts)
+        self.executed, self.transitions = state["executed"], state["transitions"]
+        self.noise_samples = state["noise_samples"]
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

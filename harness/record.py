@@ -122,6 +122,12 @@ TRIALS: Mapping[str, Column] = {
         "shared out equally, their peak memory is not",
         timing=True,
     ),
+    "continued": _c(
+        "int64",
+        "steps that an earlier attempt had made when its state was saved, from where this one went on; 0 for "
+        "an attempt from the first step to the last. Counts, seconds and curve are of both",
+        timing=True,
+    ),
     "trusted": _c("bool", "whether its wall-clock may be compared", timing=True),
     "distrust": _c("string", "why not", timing=True),
     "code": _c("string", "hash of the source of the harness, the method, the data set and the network"),

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Energy, Method, Rng, State
-from ebmark.attempt import MODEL_BYTES, built
+from ebmark.course import built
 from ebmark.errors import PluginError, StoreError
 from ebmark.evaluate import points
 from ebmark.files import is_file
 from ebmark.locations import Location, location
 from ebmark.lookup import again, found
+from ebmark.outcome import MODEL_BYTES
 from ebmark.selector import parse
 from ebmark.store import read, read_model
 from ebmark.trial import Budget, Ref, Trial

@@ -131,10 +131,10 @@ class Together(Training):
         self._share()
         for i, run in enumerate(self.runs):
             run.recent = self.recent.taken(itemgetter(i))
-        for name, (total, count) in self._logs.items():
+        for name, (total, count) in self.logs.items():
             for i, run in enumerate(self.runs):
-                run._logs[name] = (total[i] if total.dim() else total, count)
-        self._logs = {}
+                run.logs[name] = (total[i] if total.dim() else total, count)
+        self.logs = {}
 
     def leave(self, run: Training) -> None:
         """Goes on without this run; between ``hand_over`` and the next step."""
@@ -189,7 +189,7 @@ class Together(Training):
             for _, buffer in together.named_buffers():
                 buffer.data = buffer[index]
         self.state = self.state.update(**{name: b[index] for name, b in self.state.buffers.items()})
-        self._logs = {name: (t[index] if t.dim() else t, n) for name, (t, n) in self._logs.items()}
+        self.logs = {name: (t[index] if t.dim() else t, n) for name, (t, n) in self.logs.items()}
         self.recent = self.recent.taken(lambda values: values[index])
         self.rng = self.rng.only(kept)
         self.method = joined([run.method for run in self.runs])

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
-import statistics
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebmark.api import Dataset, Energy, Meter, Method, Passes, RealDataset, Rng, State, Step
+from ebmark.api import Energy, Meter, Method, Passes, Rng, State, Step
 from ebmark.flops import FlopCounter
 from ebmark.optimisers import OPTIMISERS
 from ebmark.recent import LastStep, Recent
+from ebmark.step_times import StepTimes
 from ebmark.trial import Budget, Optimiser
 
 # Over 200 lines: budget, rates, clock and losses are parts of one step, which a group of runs overrides.
@@ -26,7 +24,6 @@ SLICE = (
     3  # steps between changes of what the meter divides; odd, so that no schedule of players falls in with it
 )
 LOOK = 16  # steps between looks at what a GPU computed: each look waits for it
-BLOCK = 16  # batches of a stream that are drawn at once, so that small draws do not dominate a cheap step
 
 
 class DivergedError(Exception):
@@ -39,22 +36,6 @@ class DivergedError(Exception):
     def __init__(self, message: str, last: tuple[LastStep, ...] = ()) -> None:
         super().__init__(message)
         self.last = last
-
-
-def batches(dataset: Dataset, batch: int, n_train: int | None, train: Tensor, rng: Rng) -> Iterator[Tensor]:
-    """Endless batches ``(batch, d)``: a fresh stream, or shuffled epochs over ``train (n, d)``.
-
-    The last, incomplete batch of an epoch is filled from the next one.
-    """
-    if n_train is None and not isinstance(dataset, RealDataset):
-        while True:
-            yield from torch.split(dataset.sample(BLOCK * batch, rng), batch)
-    order = torch.empty(0, dtype=torch.long, device=train.device)
-    while True:
-        while len(order) < batch:
-            order = torch.cat([order, rng.permutation(len(train))])
-        yield train[order[:batch]]
-        order = order[batch:]
 
 
 def planned_steps(budget: Budget, per_point: Passes) -> float:
@@ -95,8 +76,7 @@ class Training:
     Attributes:
         meter: passes and seconds; ``first_call`` holds the first step's seconds, which are in no phase.
         sliced: the meter divides every other slice of steps only, so that its own price shows.
-        step_times: seconds of each later step without making its batch, by the players that it moved and
-            whether the meter divided it.
+        step_times: seconds of each later step without making its batch.
         logs: sums of the diagnostics since ``flush_logs``.
         recent: the newest losses and gradient norms.
     """
@@ -122,13 +102,13 @@ class Training:
         self.per_point = method.passes(data.shape[-1])
         self.first_call = 0.0
         self.sliced = False
-        self.step_times: defaultdict[tuple[frozenset[str], bool], list[float]] = defaultdict(list)
+        self.step_times = StepTimes()
         self._look = LOOK if data.is_cuda else 1
         self.recent = Recent(late=self._look)
         self._spent = 0.0
         self._laps: list[tuple[tuple[frozenset[str], bool], Any, Any]] = []
         self._unseen: list[tuple[int, str, Tensor]] = []
-        self._logs: dict[str, tuple[Tensor, int]] = {}
+        self.logs: dict[str, tuple[Tensor, int]] = {}
 
     @property
     def progress(self) -> float:
@@ -240,47 +220,24 @@ class Training:
 
     def _log(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
-            total, count = self._logs.get(name, (0.0, 0))
-            self._logs[name] = (total + value.detach(), count + 1)
+            total, count = self.logs.get(name, (0.0, 0))
+            self.logs[name] = (total + value.detach(), count + 1)
 
     def flush_logs(self) -> dict[str, float]:
         """The mean of each diagnostic since the last call."""
-        means = {name: float(total) / count for name, (total, count) in self._logs.items()}
-        self._logs = {}
+        means = {name: float(total) / count for name, (total, count) in self.logs.items()}
+        self.logs = {}
         return means
 
     def step_seconds(self) -> tuple[float, float]:
-        """Median and interquartile range of the seconds per step without the first calls; NaN before any.
-
-        Where players rest, steps differ by more than noise: each kind of step counts with its share.
-        """
+        """Median and interquartile range of the seconds per step without the first calls; NaN before any."""
         self.settle()
-        total = sum(map(len, self.step_times.values()))
-        if total < 2:
-            return next((times[0] for times in self.step_times.values()), math.nan), math.nan
-        median = spread = 0.0
-        for players in dict.fromkeys(players for players, _ in self.step_times):
-            every = [times for (who, _), times in self.step_times.items() if who == players]
-            timed = [time for times in every for time in times[2:] or times]
-            low, middle, high = statistics.quantiles(timed, n=4) if len(timed) > 1 else 3 * timed
-            share = sum(map(len, every)) / total
-            median += share * middle
-            spread += share * (high - low)
-        return median, spread
+        return self.step_times.typical()
 
     def meter_share(self) -> float:
-        """What dividing a step among phases adds to its seconds, as a share; NaN where no slice went without.
-
-        A single trial knows it as well as it knows its seconds, to some per cent; it may be below 0.
-        """
+        """What dividing a step among phases adds to its seconds, as a share; NaN before any without."""
         self.settle()
-        ratios, weights = [], []
-        for (players, divided), times in self.step_times.items():
-            whole = self.step_times.get((players, False), [])
-            if divided and min(len(times), len(whole)) > 2:
-                ratios.append(statistics.median(times[2:]) / statistics.median(whole[2:]) - 1)
-                weights.append(len(times) + len(whole))
-        return sum(map(operator.mul, ratios, weights)) / sum(weights) if weights else math.nan
+        return self.step_times.meter_share()
 
     def count_flops(self) -> float:
         """Makes a step and returns its floating-point operations, without those of making its batch."""

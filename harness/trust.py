@@ -35,6 +35,10 @@ REASONS: Mapping[str, tuple[str, str]] = {
         "several seeds were one program, whose seconds are nobody's own",
         "compare seconds per step from the cost lane, whose trials are always alone",
     ),
+    "continued after": (
+        "it was interrupted and went on from its saved state, perhaps on another machine",
+        "compare seconds per step from the cost lane, which is never continued",
+    ),
     "waited for a core": (
         f"the trial was ready and had no core for more than {MAX_DELAY:.0%} of the time",
         "close what else computes, or run fewer trials at a time with `--jobs N`",

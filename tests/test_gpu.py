@@ -15,7 +15,8 @@ from ebmark import registry
 from ebmark.api import Rng
 from ebmark.execute import Place, execute
 from ebmark.meter import Meter
-from ebmark.train import LOOK, DivergedError, Training, batches
+from ebmark.stream import Batches
+from ebmark.train import LOOK, DivergedError, Training
 from ebmark.trial import Budget, Optimiser, Trial
 from ebmark.trust import Watch
 
@@ -123,7 +124,7 @@ def test_a_loss_that_diverges_is_blamed_on_its_own_step():
         data, Rng.of("weights", device="cuda")
     )
     method = registry.make(registry.ref("method", "dsm", sigma=0.1))
-    stream = batches(target, 32, None, data, Rng.of("stream", device="cuda"))
+    stream = Batches(target, 32, None, data, Rng.of("stream", device="cuda"))
     rng = Rng.of("method", device="cuda")
     run = Training(method, module, data, stream, rng, Budget(steps=100, batch=32), Optimiser())
     for _ in range(LOOK + 2):

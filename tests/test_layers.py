@@ -25,7 +25,8 @@ LAYERS: Mapping[int, str] = {
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
-    "ebmark.execute ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
+    "ebmark.execute ebmark.stream ebmark.step_times ebmark.course ebmark.saves ebmark.capture ebmark.outcome "
+    "ebmark.place ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
     "ebmark.dataset_check ebmark.metric_check ebmark.isolation",
     5: "ebmark.lease ebmark.address "

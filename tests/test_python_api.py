@@ -19,10 +19,11 @@ from torch import nn
 import ebmark
 from ebmark import registry
 from ebmark.api import Energy, Method, Passes, Rng, method
-from ebmark.attempt import Attempt, Place
+from ebmark.attempt import Attempt
 from ebmark.bar import Bar
 from ebmark.errors import EbmarkError, SpecError, StoreError
 from ebmark.evaluate import points
+from ebmark.place import Place
 from ebmark.specfile import dump, parse_toml, shipped
 from ebmark.specfile import read as read_spec
 from ebmark.study import load as load_study

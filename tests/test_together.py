@@ -5,8 +5,9 @@ import torch
 
 from ebmark import registry
 from ebmark.api import Each, Rng, pick, resolve
+from ebmark.stream import Batches
 from ebmark.together import Together
-from ebmark.train import Training, batches
+from ebmark.train import Training
 from ebmark.trial import Budget, Optimiser
 
 SEEDS, STEPS, BATCH = 2, 50, 32
@@ -49,7 +50,7 @@ def run(method, settings, network, seed, *, budget=None, optimiser=None):
     made = resolve(registry.get("method", method)(**settings), data)
     heads = {"heads": made.heads(d)} if made.heads(d) > 1 else {}
     module = registry.get("network", network)(**args).build(data, stream("weights"), **heads)
-    batch = batches(dataset, BATCH, None, data, stream("data"))
+    batch = Batches(dataset, BATCH, None, data, stream("data"))
     budget = budget or Budget(steps=STEPS, batch=BATCH)
     return Training(made, module, data, batch, stream("method"), budget, optimiser or Optimiser())
 

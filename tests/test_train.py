@@ -10,7 +10,8 @@ import torch
 from ebmark import registry
 from ebmark.api import Rng, resolve
 from ebmark.recent import Recent
-from ebmark.train import DivergedError, Training, batches
+from ebmark.stream import Batches
+from ebmark.train import DivergedError, Training
 from ebmark.trial import Budget, Optimiser
 
 
@@ -21,7 +22,7 @@ def training(name: str, budget: Budget, optimiser: Optimiser | None = None, **se
     network = registry.make(registry.ref("network", "mlp", width=8, depth=1))
     method = registry.make(registry.ref("method", name, **settings))
     module = network.build(data, Rng.of("weights"))
-    stream = batches(target, budget.batch, None, data, Rng.of("stream"))
+    stream = Batches(target, budget.batch, None, data, Rng.of("stream"))
     return Training(method, module, data, stream, Rng.of("method"), budget, optimiser or Optimiser())
 
 

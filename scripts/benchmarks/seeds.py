@@ -19,8 +19,9 @@ from ebmark import registry
 from ebmark.api import Rng, resolve
 from ebmark.env import describe
 from ebmark.grouping import alone, way
+from ebmark.stream import Batches
 from ebmark.together import Together
-from ebmark.train import Training, batches
+from ebmark.train import Training
 from ebmark.trial import Budget, Optimiser, Trial
 
 BATCH = 64
@@ -53,7 +54,7 @@ def training(asked: Trial, seed: int) -> Training:
     method = resolve(method, data)
     heads = {"heads": method.heads(dataset.dim)} if method.heads(dataset.dim) > 1 else {}
     module = network.build(data, Rng.of("weights", seed), **heads)
-    stream = batches(dataset, BATCH, None, data, Rng.of("data", seed))
+    stream = Batches(dataset, BATCH, None, data, Rng.of("data", seed))
     return Training(
         method,
         module,
