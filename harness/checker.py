@@ -72,6 +72,7 @@ class Checker:
             memory=spec.resources.memory,
             retries=spec.resources.retries,
             timeout=spec.resources.timeout,
+            save_every=spec.resources.save_every,
             together=spec.resources.seeds_together,
             targets=tuple(spec.target),
             pictures=spec.pictures,

@@ -13,6 +13,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -31,6 +32,8 @@ KINDS: Mapping[str, type[Plugin]] = {
     "metric": Metric,
     "network": Network,
 }
+
+JUST_NOW = 2.0  # seconds for which a file that was changed may change again without a new time
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def _declared(path: Path, kind: str) -> list[str]:
     ]
 
 
+@cache
 def _from_module(kind: str, module: str, name: str) -> type[Plugin]:
     found = _inside(importlib.import_module(module), kind)
     if name not in found:
@@ -148,6 +152,24 @@ def _from_entry_point(kind: str, point: metadata.EntryPoint) -> type[Plugin]:
 
 
 def _from_file(kind: str, name: str) -> type[Plugin]:
+    """The plug-in in a file as it is now."""
+    path = split(name)[0]
+    try:
+        now = os.stat(path)
+    except (OSError, ValueError):
+        return _in_file(kind, name)
+    if time.time() - now.st_mtime < JUST_NOW:
+        return _in_file(kind, name)
+    return _in_same_file(kind, name, os.getcwd(), (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns))
+
+
+@cache
+def _in_same_file(kind: str, name: str, folder: str, version: tuple[int, ...]) -> type[Plugin]:
+    """``_in_file``, once per version of the file that ``name`` means in the working ``folder``."""
+    return _in_file(kind, name)
+
+
+def _in_file(kind: str, name: str) -> type[Plugin]:
     path, wanted = split(name)
     module = _built_in(path) or load(path)
     found = _inside(module, kind)

@@ -19,7 +19,7 @@ from ebmark.place import Place
 from ebmark.plan import plain_name
 from ebmark.record import SCHEMA, Record
 from ebmark.sources import code_hash
-from ebmark.trial import Trial
+from ebmark.trial import Budget, Ref, Trial
 from ebmark.trust import Watch
 
 __all__ = ["Place", "attempt_at", "code_version", "execute", "execute_together", "harness_version", "lost"]
@@ -127,7 +127,6 @@ def attempt_at(trial: Trial, place: Place, number: int = 1) -> Attempt:
 
 def _identity(trial: Trial) -> dict[str, Any]:
     """The columns that are known before a trial runs."""
-    budget = {name: value for name, value in asdict(trial.budget).items() if value is not None}
     return {
         "id": trial.id,
         "schema": SCHEMA,
@@ -141,15 +140,26 @@ def _identity(trial: Trial) -> dict[str, Any]:
         "dataset": plain_name(trial.dataset.name),
         "dataset_label": registry.label(trial.dataset),
         "dataset_args": trial.dataset.args,
-        "dim": json.loads(trial.dataset.args).get("dim"),
+        "dim": _dim(trial.dataset),
         "network": plain_name(trial.network.name),
         "network_args": trial.network.args,
         "seed": trial.seed,
-        "budget": json.dumps(budget),
+        "budget": _limits(trial.budget),
         "batch": trial.budget.batch,
         "rate_factor": trial.factor,
         "code": code_version(trial),
     }
+
+
+@cache
+def _dim(dataset: Ref) -> int | None:
+    dim: int | None = json.loads(dataset.args).get("dim")
+    return dim
+
+
+@cache
+def _limits(budget: Budget) -> str:
+    return json.dumps({name: value for name, value in asdict(budget).items() if value is not None})
 
 
 def code_version(trial: Trial) -> str:

@@ -84,6 +84,7 @@ class Study:
         memory: bytes per trial, None for no limit.
         retries: how often a trial is tried again whose worker or machine was lost.
         timeout: seconds for a trial.
+        save_every: seconds after which a trial that goes on is saved, again and again.
         together: trials that differ in their seed to train in one program, at most.
         targets: fixed qualities whose cost the report gives.
         pictures: samples and densities are kept at d = 2, of the first seed.
@@ -108,6 +109,7 @@ class Study:
     memory: int | None
     retries: int
     timeout: float
+    save_every: float
     together: int
     targets: tuple[TargetTable, ...]
     pictures: bool

@@ -8,7 +8,7 @@ import re
 import resource
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -66,8 +66,8 @@ class Reading:
 
     def __sub__(self, earlier: Reading) -> Reading:
         """What happened since an earlier moment."""
-        before = asdict(earlier)
-        return Reading(**{name: value - before[name] for name, value in asdict(self).items()})
+        before = vars(earlier)
+        return Reading(**{name: value - before[name] for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,11 @@ class Board:
     throttles: tuple[str, ...]
 
 
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
 def _cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -85,7 +90,7 @@ def _cpus() -> list[int]:
 def _delay() -> float:
     """Run-queue delay of the calling thread in seconds: second field of schedstat, nanoseconds."""
     try:
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) * 1e-9
+        return int(_text("/proc/thread-self/schedstat").split()[1]) * 1e-9
     except (OSError, IndexError, ValueError):
         return math.nan
 
@@ -93,11 +98,12 @@ def _delay() -> float:
 def _machine() -> tuple[float, float]:
     """Busy and stolen CPU seconds of the cores that this process may use, from the kernel's accounts."""
     try:
-        text = Path("/proc/stat").read_text()
+        text = _text("/proc/stat")
     except OSError:
         return math.nan, math.nan
-    lines = {f"cpu{cpu}" for cpu in _cpus()}
-    rows = [[int(n) for n in line.split()[1:]] for line in text.splitlines() if line.split()[0] in lines]
+    cores = {f"cpu{cpu}" for cpu in _cpus()}
+    lines = (line.split() for line in text.splitlines() if line.startswith("cpu"))
+    rows = [[*map(int, numbers)] for name, *numbers in lines if name in cores]
     # user, nice, system, idle, iowait, irq, softirq, steal
     busy = sum(row[0] + row[1] + row[2] + row[5] + row[6] for row in rows)
     return busy * _TICK, sum(row[7] for row in rows) * _TICK
@@ -108,7 +114,7 @@ def _numbers(name: str) -> list[float]:
     found = []
     for cpu in _cpus():
         try:
-            found.append(float((CPU / f"cpu{cpu}" / name).read_text()))
+            found.append(float(_text(f"{CPU}/cpu{cpu}/{name}")))
         except (OSError, ValueError):
             continue
     return found
@@ -179,7 +185,7 @@ def peak_memory(device: str) -> int:
 
         return torch.cuda.max_memory_allocated(device)
     try:
-        match = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        match = re.search(r"^VmHWM:\s+(\d+) kB", _text("/proc/self/status"), re.MULTILINE)
     except OSError:
         match = None
     if match:

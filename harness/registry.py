@@ -95,7 +95,12 @@ def make(ref: Ref) -> Any:
         PluginError: the plug-in is unknown or broken.
     """
     cls = get(ref.kind, ref.name)
-    return _construct(ref.kind, cls, fill(f"{ref.kind}s: {cls.name}", cls, json.loads(ref.args)))
+    return _construct(ref.kind, cls, _settings(cls, ref))
+
+
+@cache
+def _settings(cls: type[Plugin], ref: Ref) -> dict[str, Any]:
+    return fill(f"{ref.kind}s: {cls.name}", cls, json.loads(ref.args))
 
 
 def label(ref: Ref) -> str:
@@ -103,7 +108,11 @@ def label(ref: Ref) -> str:
 
     Of a data set without ``dim``, and without the folder and the hash of its files.
     """
-    cls = get(ref.kind, ref.name)
+    return _label(get(ref.kind, ref.name), ref)
+
+
+@cache
+def _label(cls: type[Plugin], ref: Ref) -> str:
     args = json.loads(ref.args)
     standard = {f.name: written(default(f)) for f in _fields(cls)}
     hidden = {"dim", "folder", "sha256"} if ref.kind == "dataset" else set()

@@ -11,9 +11,10 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -60,20 +61,28 @@ class Saver:
     """
 
     def __init__(self, saves: Saves | None, trial: Trial, code: str, device: str) -> None:
+        self._trial, self._code, self._device = trial, code, device
+        self._path: Path | None = None
+        self._every = float("inf")
+        if saves is not None and trial.lane != "cost" and Path(saves.folder).is_dir():
+            self._path, self._every = saved_path(Path(saves.folder), trial.id), saves.every
+        self._due = time.monotonic() + self._every
+
+    @cached_property
+    def _key(self) -> dict[str, Any]:
+        """What must be the same in who saved and who goes on."""
         import torch
 
-        asked = {name: value for name, value in asdict(trial).items() if name not in ("timeout", "study")}
-        self._key = {
+        asked = asdict(
+            replace(self._trial, timeout=None, study="", options="")
+        )  # neither changes what is done
+        return {
             "version": _VERSION,
             "trial": hashlib.sha256(canonical(asked).encode()).hexdigest(),
-            "code": code,
+            "code": self._code,
             "torch": torch.__version__,
-            "device": device.partition(":")[0],
+            "device": self._device.partition(":")[0],
         }
-        off = saves is None or trial.lane == "cost" or not Path(saves.folder).is_dir()
-        self._every = float("inf") if off or saves is None else saves.every
-        self._path = None if off or saves is None else saved_path(Path(saves.folder), trial.id)
-        self._due = time.monotonic() + self._every
 
     def due(self, now: float) -> bool:
         """Whether it is time to save, at ``now`` on the monotonic clock."""
@@ -113,6 +122,21 @@ class Saver:
                 return Saved(tensors={name: file.get_tensor(name) for name in file.keys()}, rest=rest)  # noqa: SIM118  # no mapping
         except Exception:  # noqa: BLE001  # damaged, or removed meanwhile
             return None
+
+
+def forget(folder: Path, ids: Iterable[str]) -> None:
+    """Removes what was saved of trials whose records are stored."""
+    if (folder / FOLDER).is_dir():
+        for id in ids:
+            saved_path(folder, id).unlink(missing_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Removes what a save that was cut short left behind, and the folder where it is empty."""
+    for path in (folder / FOLDER).glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / FOLDER).rmdir()
 
 
 def saved_path(folder: Path, id: str) -> Path:

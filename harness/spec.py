@@ -167,6 +167,8 @@ class ResourcesTable(Table):
     """``[resources]`` of a trial: GPUs, a fraction shares one; memory in bytes; its time limit in seconds.
 
     A trial whose worker or machine is lost is tried again ``retries`` times; one that fails by itself is not.
+    A trial is saved whenever ``save_every`` seconds have passed; one that is interrupted goes on from there.
+
     ``seeds_together`` trials of the quality lane that differ in their seed are trained in one program, where
     method and network allow it.
     """
@@ -175,6 +177,7 @@ class ResourcesTable(Table):
     memory: Annotated[int, BeforeValidator(size)] | None = None
     timeout: Annotated[float, BeforeValidator(seconds)] = 1800.0
     retries: Annotated[int, Field(ge=0, le=100)] = 2
+    save_every: Annotated[float, BeforeValidator(seconds)] = 300.0
     seeds_together: Count = 1
 
 

@@ -27,6 +27,7 @@ from ebmark.parts import (
     write_table,
 )
 from ebmark.record import SCHEMA, Record
+from ebmark.saves import forget, tidy
 from ebmark.tables import (
     PARTED,
     Loaded,
@@ -131,6 +132,7 @@ class Store:
             write_table(part_path(self.folder / table, number), data)
         for table, part in loaded.items():
             _retire(self.folder / table, part)
+        tidy(self.folder)
         return warnings(loaded)
 
     def write_spec(self, text: str) -> None:
@@ -154,6 +156,8 @@ class Store:
     def _remove_outdated(self, newest: Mapping[str, Record]) -> None:
         """Files of an earlier attempt must not pass for files of the newest."""
         with one_line_errors(self.folder):
+            ended = (id for id, record in newest.items() if record.trial["status"] != "cancelled")
+            forget(self.folder, ended)
             for id, record in newest.items():
                 if not record.samples:
                     samples_path(self.folder, id).unlink(missing_ok=True)
@@ -162,6 +166,7 @@ class Store:
 
     def _recover(self) -> int:
         """Removes what an append that was cut short left behind; returns the next number."""
+        tidy(self.folder)
         newest = max((part_number(path) for path in part_paths(self.folder / "trials")), default=-1)
         with one_line_errors(self.folder):
             for name in ("", *_FOLDERS):

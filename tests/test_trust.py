@@ -90,7 +90,7 @@ def test_all_reasons_are_told_and_every_explanation_is_of_one():
     )
     _, reasons = watch.verdict(exclusive=False, threads_asked=1, threads=2)
     assert len(reasons.split("; ")) == 12  # the processor's heat and the GPU's throttling share a word
-    elsewhere = {"trained together"}  # which the record says itself
+    elsewhere = {"trained together", "continued after"}  # which the record says itself
     assert {phrase for phrase in REASONS if phrase not in reasons} == elsewhere
 
 
@@ -152,7 +152,7 @@ def test_what_the_kernel_does_not_say_is_not_distrusted(monkeypatch: pytest.Monk
     def absent(*args: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(readings.Path, "read_text", absent)
+    monkeypatch.setattr(readings, "_text", absent)
     monkeypatch.setattr(readings.Path, "write_text", absent)
     monkeypatch.setattr(readings.os, "getloadavg", absent)
     with Watch() as watch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TextIO
 
 from ebmark.console import Console
@@ -15,6 +16,7 @@ from ebmark.parts import to_frame
 from ebmark.rounds import in_rounds
 from ebmark.roundsfile import Rounds
 from ebmark.runners import Runner
+from ebmark.saves import Saves
 from ebmark.store import read
 from ebmark.study import Study
 from ebmark.tables import load
@@ -80,12 +82,16 @@ def carry_out(
     most: int = 0,
 ) -> tuple[Outcome, Rounds | None]:
     """Runs what is missing; progress goes to ``out``. Arguments as for ``run``."""
+    # Workers write to a folder that they share; an object store has none, and a lost trial starts again.
+    saves = None
+    if isinstance(folder, Path):
+        saves = Saves(folder=str(folder.absolute()), every=study.save_every)
 
     def make_runner() -> Runner:
         if runner == "serial":
             from ebmark.runners.serial import SerialRunner
 
-            return SerialRunner(together=study.together)
+            return SerialRunner(together=study.together, saves=saves)
         from ebmark.runners.cluster import connect
         from ebmark.runners.placement import Need
         from ebmark.runners.ray import RayRunner
@@ -94,7 +100,9 @@ def carry_out(
         cluster = connect(address, need, _plugins(study.trials()), _timed_on(folder))
         for note in cluster.notes:
             print(f"note: {note}", file=out)
-        return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries)
+        return RayRunner(
+            cluster, jobs=jobs, together=study.together, retries=study.retries, saves=saves
+        )
 
     again = iter([rerun])  # once, not in every round
 

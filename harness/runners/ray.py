@@ -22,6 +22,7 @@ from ebmark.runners.nodes import NodeWatch
 from ebmark.runners.placement import Need, slots
 from ebmark.runners.slots import GRACE, Flight, Slot, Slots
 from ebmark.runners.worker import Answer, Hello, Worker
+from ebmark.saves import Saves
 
 RETRIES = 2
 POLL = 0.5  # seconds between two looks at deadlines and machines
@@ -36,6 +37,7 @@ class RayRunner:
         jobs: trials side by side, at most and by default as many as fit.
         together: trials that differ in their seed to train in one task's program, at most.
         retries: how often a trial is tried again whose worker or machine was lost.
+        saves: where long trials are saved while they go on.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class RayRunner:
         jobs: int | None = None,
         together: int = 1,
         retries: int = RETRIES,
+        saves: Saves | None = None,
     ) -> None:
         self.together, self.retries, self._most = together, retries, jobs or math.inf
+        self._saves = saves
         self._cluster = cluster or connect()
         self._ray = self._cluster.ray
         self._env = describe()
@@ -74,7 +78,7 @@ class RayRunner:
             RunError: no worker starts.
         """
         need = self._cluster.need
-        self._place = Place(device=need.device, exclusive=exclusive, env=self._env)
+        self._place = Place(device=need.device, exclusive=exclusive, env=self._env, saves=self._saves)
         if exclusive and need.whole != need:
             self._slots.close()  # an idle worker, too, keeps its part of a GPU
             self._slots = self._open(need.whole)

@@ -11,6 +11,7 @@ from ebmark.env import describe
 from ebmark.execute import Place, execute_together, lost
 from ebmark.record import Record
 from ebmark.runners import Job, grouped
+from ebmark.saves import Saves
 
 
 class SerialRunner:
@@ -18,16 +19,17 @@ class SerialRunner:
 
     Args:
         together: trials that differ in their seed to train in one program, at most.
+        saves: where long trials are saved while they go on.
     """
 
     slots = 1
 
-    def __init__(self, *, together: int = 1) -> None:
-        self.together = together
+    def __init__(self, *, together: int = 1, saves: Saves | None = None) -> None:
+        self.together, self.saves = together, saves
 
     def run(self, jobs: Sequence[Job], *, exclusive: bool) -> Iterator[Record]:
         """One record per job, in order; nothing of ours runs beside it, so its wall-clock is exclusive."""
-        place = Place(exclusive=True, env=describe())
+        place = Place(exclusive=True, env=describe(), saves=self.saves)
         for group in grouped(jobs, self.together):
             left = list(group)
             try:
