@@ -39,6 +39,7 @@ def captured(training: Training) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "first_call": training.first_call,
         "logs": {name: count for name, (_, count) in training.logs.items()},
         "meter": training.meter.state(),
+        "recent": training.recent.state(),
     }
     return {name: t.detach().clone() for name, t in tensors.items()}, rest
 
@@ -63,6 +64,7 @@ def restore(training: Training, saved: Saved) -> None:
     training.logs = {name: (totals[name].to(device), n) for name, n in rest["logs"].items()}
     training.steps, training.first_call = rest["steps"], rest["first_call"]
     training.meter.load(rest["meter"])
+    training.recent.load(rest["recent"], training.data)
     training.settle()
 
 

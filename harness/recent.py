@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -69,6 +70,24 @@ class Recent:
         )
         some._steps = deque(steps, self._steps.maxlen)
         return some
+
+    def state(self) -> list[Any]:
+        """What is kept, as JSON holds it; of a single run."""
+        return [
+            (
+                s.number,
+                {player: loss.item() for player, loss in s.losses.items()},
+                {player: [n.item() for n in norms] for player, norms in s.norms.items()},
+            )
+            for s in self._steps
+        ]
+
+    def load(self, state: Sequence[Any], like: Tensor) -> None:
+        """Goes on from what ``state`` gave; ``like`` has the type and the device of a loss."""
+        for number, losses, norms in state:
+            self.losses(number, {player: like.new_tensor(loss) for player, loss in losses.items()})
+            for player, values in norms.items():
+                self.gradients(player, [like.new_tensor(n) for n in values])
 
     def until(self, number: int) -> tuple[LastStep, ...]:
         """The last ``KEPT`` steps of a single run up to this one, oldest first."""

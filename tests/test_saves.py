@@ -94,6 +94,25 @@ def test_an_interrupted_trial_ends_as_if_nothing_had_happened(name, place, monke
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_a_divergence_tells_of_steps_before_the_interruption_too(place, monkeypatch):
+    asked = trial("lsd", **CASES["lsd"])
+    calls = Training.step
+
+    def breaks(self):
+        if self.steps == 30:
+            with torch.no_grad():
+                next(self.module.parameters()).fill_(math.nan)
+        calls(self)
+
+    monkeypatch.setattr(Training, "step", breaks)
+    whole = execute(asked, Place(env=ENV))
+    interrupted(monkeypatch, asked, place, 25)
+    record = execute(asked, place)
+    assert (record.trial["status"], record.trial["continued"]) == ("diverged", 25)
+    assert next(row["step"] for row in json.loads(record.trial["last_steps"])) == 12
+    assert reproducible(record) == reproducible(whole)
+
+
 def test_seconds_are_those_of_the_parts(place, monkeypatch):
     """On a clock that ticks once per look both take the same time, saving and what was lost left out."""
     ticks = 0
