@@ -266,5 +266,3 @@ def _classify(error: BaseException, phase: str) -> tuple[str, str]:
     if isinstance(error, MemoryError) or any(word in str(error).lower() for word in words):
         return "oom", f"in {getattr(error, 'phase', phase)}: {text}"
     return "crashed", text
-
-

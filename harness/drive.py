@@ -12,6 +12,7 @@ import pandas as pd
 from ebmark.costlane import CostLane, read_lane, write_lane
 from ebmark.errors import SpecError
 from ebmark.locations import Location
+from ebmark.pace import kind
 from ebmark.parts import part_paths
 from ebmark.planfile import write_plan
 from ebmark.predict import Costs, wall_shares
@@ -128,7 +129,17 @@ def drive(
             seconds = wall_shares(plan, costs, runner.slots)
             write_plan(folder, seconds)
             left = {job.trial.id: seconds[job.trial.id] for job in jobs}
-            progress = Progress(left=left, done=len(trials) - len(jobs), slots=runner.slots, out=out)
+            later = [] if only else undecided(study, folder)
+            progress = Progress(
+                left=left,
+                done=len(trials) - len(jobs),
+                slots=runner.slots,
+                out=out,
+                kinds={job.trial.id: kind(job.trial) for job in jobs},
+                later=sum(wall_shares(later, costs, runner.slots).values()),
+                nodes=runner.nodes,
+                folder=folder,
+            )
 
             def follow_up() -> tuple[list[Job], dict[str, float]]:
                 return _extend(plan, study, folder, only, lambda all: wall_shares(all, costs, runner.slots))

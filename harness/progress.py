@@ -1,57 +1,93 @@
-"""What a run shows while it goes on: a live line in a terminal, plain lines in a pipe."""
+"""What a run shows while it goes on: a live line in a terminal, plain lines in a pipe, a file for others."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+import heapq
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from ebmark.record import Record
+from ebmark.errors import EbmarkError
+from ebmark.locations import Location
+from ebmark.pace import Pace, kind_of
+from ebmark.record import Record, Row
+from ebmark.runfile import remove_run, write_run
+from ebmark.runners import Node
+from ebmark.showing import Lines, described, duration, labels
 
-_PRIOR = 3.0  # seconds of work at the expected pace that the measured pace is averaged with
+EVERY = 2.0  # seconds between two writings of the file
+WINDOW = 60.0  # seconds over which the rate is taken
+SLOWEST = 5  # trials that the file names
+_OVERHEAD = 30.0  # seconds that a run's measured overhead is averaged with
 
 
 class Progress:
-    """Counts finished trials and says what is left.
+    """Counts finished trials and says what is left; a context manager.
 
     Args:
         left: by id of each trial to run, the seconds that it is expected to add to the wall-clock.
         done: trials that were there before.
         slots: trials side by side.
         out: where to write; a terminal gets one line that is redrawn and a line per failure.
+        kinds: by id, trials whose forecasts are wrong by much the same factor.
+        later: seconds expected of trials that will follow from the results of these.
+        nodes: where trials run now.
+        folder: of the results, for ``running.json``; None writes none.
+
+    Attributes:
+        quiet: nothing is shown or written but when a trial ends: the one that runs is timed.
     """
 
-    def __init__(self, *, left: Mapping[str, float], done: int, slots: int, out: TextIO) -> None:
-        self.total, self.before, self.slots, self.out = len(left), done, slots, out
+    def __init__(
+        self,
+        *,
+        left: Mapping[str, float],
+        done: int,
+        slots: int,
+        out: TextIO,
+        kinds: Mapping[str, Hashable] | None = None,
+        later: float = 0.0,
+        nodes: Callable[[], Sequence[Node]] = tuple,
+        folder: Location | None = None,
+    ) -> None:
+        self.total, self.before, self.slots = len(left), done, slots
         self.counts: Counter[str] = Counter()
         self.left = dict(left)
-        self._sum = sum(
-            left.values()
-        )  # of what is left: adding it up at each record is too slow for a million
-        self._spent = self._expected = 0.0
-        self._live: Any = None
+        self.quiet = False
+        self._later, self._nodes, self._folder = later, nodes, folder
+        self._pace = Pace()
+        for id, seconds in left.items():
+            self._pace.plan(kinds.get(id) if kinds else None, seconds)
+        self._kinds = bool(kinds)
+        self._spent = 0.0  # what finished trials have added to the wall-clock, without what lay between them
+        self._slowest: list[tuple[float, int, str, str]] = []
+        self._begin = time.monotonic()
+        self._recent = deque([(self._begin, 0)])
+        self._lines = Lines(out, live=bool(self.total))
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
 
     def __enter__(self) -> Self:
         side_by_side = f"{self.slots} at a time" if self.slots > 1 else "one at a time"
-        print(
-            f"{self.total} trials to run, {side_by_side}; {self.before} done before",
-            file=self.out,
-            flush=True,
-        )
-        if self.out.isatty() and self.total:
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(file=self.out), refresh_per_second=4, transient=True)
-            self._live.start()
+        self._lines.begin(f"{self.total} trials to run, {side_by_side}; {self.before} done before")
+        self._begin = time.monotonic()
+        self._ticker.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._over.set()
+        self._ticker.join()
+        self._lines.end(self.summary)
+        if self._folder is not None:
+            with suppress(OSError):
+                remove_run(self._folder)
 
     @property
     def finished(self) -> int:
@@ -61,58 +97,126 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """What the rest is expected to take, at the pace of what has finished."""
-        return paced(max(self._sum, 0.0), self._spent, self._expected)
+        under_way, begun = self._under_way()
+        elapsed = time.monotonic() - self._begin
+        overhead = (elapsed + _OVERHEAD) / (self._spent + under_way + _OVERHEAD)
+        return (max(self._pace.left() - begun, 0.0) + self._later) * min(max(overhead, 1.0), 2.0)
 
-    def extend(self, more: Mapping[str, float]) -> None:
+    def _under_way(self) -> tuple[float, float]:
+        """Seconds of wall-clock that went into trials that run now, and what of them was expected."""
+        spent = begun = 0.0
+        for one in (running for node in self._nodes() for running in node.running):
+            side_by_side = 1 if one.jobs[0].trial.lane == "cost" else self.slots
+            share = one.seconds / side_by_side
+            spent += share
+            begun += min(share, sum(self.left.get(job.trial.id, 0.0) for job in one.jobs))
+        return spent, begun
+
+    def extend(self, more: Mapping[str, float], kinds: Mapping[str, Hashable] | None = None) -> None:
         """More trials follow from the results so far, with what each should add to the wall-clock."""
-        self.total += len(more)
-        self.left |= more
-        self._sum += sum(more.values())
-        if more and self._live is None:
-            print(f"{len(more)} more trials at the chosen rates", file=self.out, flush=True)
+        with self._lock:
+            self._later = 0.0
+            self.total += len(more)
+            self.left |= more
+            for id, seconds in more.items():
+                self._pace.plan(kinds.get(id) if kinds and self._kinds else None, seconds)
+        if more:
+            self._lines.say(f"{len(more)} more trials at the chosen rates")
 
     def add(self, record: Record) -> None:
         """One more trial has finished."""
         row = record.trial
-        self.counts[row["status"]] += 1
-        expected = self.left.pop(row["id"], 0.0)
-        self._sum -= expected
-        self._expected += expected
-        side_by_side = 1 if row["lane"] == "cost" else self.slots
-        self._spent += (row["finished"] - row["started"]).total_seconds() / side_by_side
-        line = self._line(row)
-        if self._live is None:
-            print(line, file=self.out, flush=True)
-            return
-        from rich.text import Text
+        with self._lock:
+            self.counts[row["status"]] += 1
+            expected = self.left.pop(row["id"], 0.0)
+            seconds = (row["finished"] - row["started"]).total_seconds() / (row.get("together") or 1)
+            spent = seconds / (1 if row["lane"] == "cost" else self.slots)
+            self._pace.ended(kind_of(row) if self._kinds else None, expected, spent)
+            self._spent += spent
+            slow = (seconds, self.finished, row["id"], described(row))
+            keep = heapq.heappush if len(self._slowest) < SLOWEST else heapq.heappushpop
+            keep(self._slowest, slow)
+        failed = row["status"] not in ("ok", "skipped")
+        self._lines.trial(lambda: self._line(row), self.summary, failed=failed)
+        if self.quiet:
+            self._write()
 
-        if row["status"] not in ("ok", "skipped"):
-            self._live.console.print(line, markup=False, highlight=False)
-        self._live.update(Text(line))  # not markup: a label such as cd[k=10] would lose its brackets
+    def _line(self, row: Row) -> str:
+        what = f"{row['status']:<8} {described(row)}" + (f": {row['reason']}" if row["reason"] else "")
+        return f"[{self.finished}/{self.total}] {what}{self._time_left()}"
 
-    def _line(self, row: Any) -> str:
-        where = f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}"
-        lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
-        lane = f" (tune, rate x {row['rate_factor']:.3g})" if row["lane"] == "tune" else lane
-        reason = f": {row['reason']}" if row["reason"] else ""
-        seconds = self.seconds_left
-        left = f", about {duration(seconds)} left" if self.finished < self.total and seconds else ""
-        return f"[{self.finished}/{self.total}] {row['status']:<8} {where}{lane}{reason}{left}"
+    def _time_left(self) -> str:
+        seconds = self.seconds_left if self.finished < self.total else 0
+        return f", about {duration(seconds)} left" if seconds else ""
 
+    def summary(self) -> str:
+        """Counts, rate and what runs longest, in one line."""
+        counts = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items())) or "none ended yet"
+        running = [one for node in self._nodes() for one in node.running]
+        longest = max(running, key=lambda one: one.seconds, default=None)
+        what = f"; {len(running)} running, the longest for {duration(longest.seconds)}" if longest else ""
+        return f"[{self.finished}/{self.total}] {counts}; {self.rate():.3g} a second{what}{self._time_left()}"
 
-def paced(left: float, spent: float, expected: float) -> float:
-    """Expected seconds ``left`` where ``spent`` seconds were spent on what was ``expected`` to take so many.
+    def rate(self) -> float:
+        """Trials that end in a second, over the last minute."""
+        now = time.monotonic()
+        begin, before = self._recent[0]
+        return (self.finished - before) / max(now - begin, 1e-9)
 
-    The first few seconds say little of the pace.
-    """
-    return left * (spent + _PRIOR) / (expected + _PRIOR)
+    def _tick(self) -> None:
+        while not self._over.wait(EVERY):
+            if self.quiet:
+                continue
+            with suppress(
+                RuntimeError
+            ):  # what runs has changed while it was looked at; the next look will do
+                self._lines.heartbeat(self.summary)
+                self._write()
 
+    def _write(self) -> None:
+        now = time.monotonic()
+        self._recent.append((now, self.finished))
+        while len(self._recent) > 2 and self._recent[1][0] < now - WINDOW:
+            self._recent.popleft()
+        if self._folder is not None:
+            with suppress(EbmarkError):  # a disk that is full is told by who stores the records
+                write_run(self._folder, self.state())
 
-def duration(seconds: float) -> str:
-    """Two digits that a person reads: 42 s, 3 min 10 s, 2 h 05 min."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s" if seconds < 600 else f"{round(seconds / 60)} min"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+    def state(self) -> dict[str, Any]:
+        """Everything, as ``ebmark status`` shows it."""
+        nodes = self._nodes()
+        with self._lock:
+            slowest = [
+                {"id": id, "what": what, "seconds": seconds}
+                for seconds, _, id, what in sorted(self._slowest, reverse=True)
+            ]
+        return {
+            "counts": dict(self.counts),
+            "finished": self.finished,
+            "total": self.total,
+            "seconds": time.monotonic() - self._begin,
+            "seconds_left": self.seconds_left,
+            "rate": self.rate(),
+            "nodes": [
+                {
+                    "node": node.name,
+                    "slots": node.slots,
+                    "running": len(node.running),
+                    "finished": node.finished,
+                }
+                for node in nodes
+            ],
+            "running": [
+                {
+                    "id": job.trial.id,
+                    "what": described(labels(job.trial)),
+                    "node": node.name,
+                    "seconds": one.seconds,
+                    "attempt": job.attempt,
+                }
+                for node in nodes
+                for one in node.running
+                for job in one.jobs
+            ],
+            "slowest": slowest,
+        }

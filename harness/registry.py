@@ -99,7 +99,7 @@ def make(ref: Ref) -> Any:
 
 
 @cache
-def _settings(cls: type[Plugin], ref: Ref) -> dict[str, Any]:
+def _settings(cls: type[Any], ref: Ref) -> dict[str, Any]:
     return fill(f"{ref.kind}s: {cls.name}", cls, json.loads(ref.args))
 
 
@@ -112,7 +112,7 @@ def label(ref: Ref) -> str:
 
 
 @cache
-def _label(cls: type[Plugin], ref: Ref) -> str:
+def _label(cls: type[Any], ref: Ref) -> str:
     args = json.loads(ref.args)
     standard = {f.name: written(default(f)) for f in _fields(cls)}
     hidden = {"dim", "folder", "sha256"} if ref.kind == "dataset" else set()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from ebmark.locations import Location
 from ebmark.trial import Trial, canonical
 
 if TYPE_CHECKING:  # the store removes these files, and works without torch
@@ -73,12 +74,11 @@ class Saver:
         """What must be the same in who saved and who goes on."""
         import torch
 
-        asked = asdict(
-            replace(self._trial, timeout=None, study="", options="")
-        )  # neither changes what is done
+        # Of the trial all that changes what is done.
+        same = replace(self._trial, timeout=None, study="", options="")
         return {
             "version": _VERSION,
-            "trial": hashlib.sha256(canonical(asked).encode()).hexdigest(),
+            "trial": hashlib.sha256(canonical(asdict(same)).encode()).hexdigest(),
             "code": self._code,
             "torch": torch.__version__,
             "device": self._device.partition(":")[0],
@@ -98,6 +98,8 @@ class Saver:
         temporary = self._path.with_name(f".{uuid4().hex}.tmp")
         try:
             self._path.parent.mkdir(exist_ok=True)
+            if not _is_ours(self._path.parent):
+                raise NotADirectoryError(self._path.parent)
             save_file({name: t.contiguous() for name, t in tensors.items()}, temporary, header)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
@@ -124,19 +126,25 @@ class Saver:
             return None
 
 
-def forget(folder: Path, ids: Iterable[str]) -> None:
+def forget(folder: Location, ids: Iterable[str]) -> None:
     """Removes what was saved of trials whose records are stored."""
-    if (folder / FOLDER).is_dir():
+    if isinstance(folder, Path) and _is_ours(folder / FOLDER):
         for id in ids:
             saved_path(folder, id).unlink(missing_ok=True)
 
 
-def tidy(folder: Path) -> None:
+def tidy(folder: Location) -> None:
     """Removes what a save that was cut short left behind, and the folder where it is empty."""
+    if not isinstance(folder, Path) or not _is_ours(folder / FOLDER):
+        return
     for path in (folder / FOLDER).glob(".*.tmp"):
         path.unlink(missing_ok=True)
     with suppress(OSError):
         (folder / FOLDER).rmdir()
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and not folder.is_symlink()
 
 
 def saved_path(folder: Path, id: str) -> Path:

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
+from ebmark.pace import kind
 from ebmark.progress import Progress
 from ebmark.record import Record
 from ebmark.runners import Job, Runner
@@ -51,8 +52,9 @@ def run_lanes(
         with progress, Writer(store, progress.add) as writer:
             run(longest_first(packed, progress.left), exclusive=False)
             more, seconds = follow_up()
-            progress.extend(seconds)
+            progress.extend(seconds, {job.trial.id: kind(job.trial) for job in more})
             run(longest_first(more, seconds), exclusive=False)
+            progress.quiet = True
             run(cost, exclusive=True)
     except KeyboardInterrupt:
         return True

@@ -32,13 +32,13 @@ LAYERS: Mapping[int, str] = {
     5: "ebmark.lease ebmark.address "
     "ebmark.merging ebmark.wide "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
-    "ebmark.tuning ebmark.planfile ebmark.roundsfile ebmark.schema_page",
+    "ebmark.tuning ebmark.planfile ebmark.runfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
     "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
-    "ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored ebmark.fitting ebmark.results ebmark.notebook "
-    "ebmark.measured_page ebmark.reproductions ebmark.reproduced ebmark.__main__",
+    "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored ebmark.fitting ebmark.results "
+    "ebmark.notebook ebmark.measured_page ebmark.reproductions ebmark.reproduced ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

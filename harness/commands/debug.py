@@ -14,13 +14,14 @@ import torch
 from pandas import DataFrame, Series
 
 from ebmark import registry
-from ebmark.attempt import Attempt, Place
+from ebmark.attempt import Attempt
 from ebmark.console import Console
 from ebmark.drive import one, tuned
 from ebmark.env import describe
 from ebmark.execute import attempt_at
 from ebmark.isolation import isolated
 from ebmark.locations import Location
+from ebmark.place import Place
 from ebmark.recent import LastStep
 from ebmark.record import TRIALS
 from ebmark.store import read

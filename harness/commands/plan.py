@@ -13,7 +13,7 @@ from ebmark.costs import Measured
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
 from ebmark.locations import Location
 from ebmark.predict import Costs, Prediction, bases, wall_shares
-from ebmark.progress import duration
+from ebmark.showing import duration
 from ebmark.store import done
 from ebmark.study import Study
 from ebmark.trial import Trial

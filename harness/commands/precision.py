@@ -18,7 +18,7 @@ from ebmark.headline import SIDES, Versus, headline, stacked
 from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.predict import Costs
-from ebmark.progress import duration
+from ebmark.showing import duration
 from ebmark.store import read
 from ebmark.study import Study
 

@@ -100,9 +100,7 @@ def carry_out(
         cluster = connect(address, need, _plugins(study.trials()), _timed_on(folder))
         for note in cluster.notes:
             print(f"note: {note}", file=out)
-        return RayRunner(
-            cluster, jobs=jobs, together=study.together, retries=study.retries, saves=saves
-        )
+        return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries, saves=saves)
 
     again = iter([rerun])  # once, not in every round
 

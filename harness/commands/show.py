@@ -11,7 +11,7 @@ from pandas import DataFrame, Series
 from ebmark.console import Console
 from ebmark.locations import Location
 from ebmark.lookup import again, found
-from ebmark.progress import duration
+from ebmark.showing import duration
 from ebmark.store import read
 
 SETTINGS = (

@@ -19,6 +19,31 @@ class Job:
     attempt: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """Jobs that run now: one, or several in one program, for so many seconds."""
+
+    jobs: tuple[Job, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A machine of a run.
+
+    Attributes:
+        name: its address.
+        slots: trials that it can run side by side.
+        finished: trials that have ended there.
+        running: what runs there now.
+    """
+
+    name: str
+    slots: int
+    finished: int
+    running: tuple[Running, ...]
+
+
 def grouped(jobs: Sequence[Job], together: int) -> list[tuple[Job, ...]]:
     """The jobs in their order; up to ``together`` that differ in their seed share the place of the first."""
     groups: list[list[Job]] = []
@@ -53,6 +78,10 @@ class Runner(Protocol):
         Raises:
             KeyboardInterrupt: after a ``cancelled`` record for each job that was running.
         """
+        ...
+
+    def nodes(self) -> Sequence[Node]:
+        """Where trials run now; may be asked by another thread than that which runs them."""
         ...
 
     def close(self) -> None:

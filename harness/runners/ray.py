@@ -16,7 +16,7 @@ from ebmark.env import describe
 from ebmark.errors import RunError
 from ebmark.execute import Place, lost
 from ebmark.record import Record
-from ebmark.runners import Job, grouped
+from ebmark.runners import Job, Node, grouped
 from ebmark.runners.cluster import Cluster, connect, lane
 from ebmark.runners.nodes import NodeWatch
 from ebmark.runners.placement import Need, slots
@@ -142,13 +142,14 @@ class RayRunner:
             yield from self._replace(slot, "", detail(error))
         else:
             if isinstance(answer, Hello):
-                slot.greet(answer.node, answer.pid, answer.env)
+                slot.greet(answer)
             else:
                 yield from self._take(slot, answer)
 
     def _take(self, slot: Slot, answer: Answer) -> Iterator[Record]:
         if answer.records:
             slot.land()
+            self._slots.finished[slot.address] += len(answer.records)
             yield from answer.records
         elif answer.failure:
             yield from self._lost(slot, slot.land(), "crashed", answer.failure)
@@ -200,6 +201,10 @@ class RayRunner:
         place = replace(self._place, env=slot.env or self._env)
         for job in flight.jobs:
             yield lost(job.trial, place, job.attempt, status, reason)
+
+    def nodes(self) -> list[Node]:
+        """Machines with a worker, by address."""
+        return self._slots.nodes()
 
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ebmark.record import Row
-from ebmark.runners import Job
+from ebmark.runners import Job, Node, Running
+from ebmark.runners.worker import Hello
 
 GRACE = 5.0  # seconds after its deadline that a trial may take to stop by itself and send its record
 AHEAD = 2  # short tasks that wait behind the one that runs, so that the slot never waits for the driver
@@ -50,6 +51,7 @@ class Slot:
         worker: the actor.
         hello: of the worker's first sign of life; None once it was read.
         node: Ray's id of its machine, "" before the first sign of life.
+        address: of that machine.
         pid: its process there.
         env: the machine's row of the table ``env``, empty before the first sign of life.
         flights: in the order in which they run; the first runs now.
@@ -62,6 +64,7 @@ class Slot:
     worker: Any
     hello: Any
     node: str = ""
+    address: str = ""
     pid: int = 0
     env: Row = field(default_factory=dict)
     flights: deque[Flight] = field(default_factory=deque)
@@ -85,9 +88,11 @@ class Slot:
             return self.hello
         return self.flights[0].ref if self.flights else None
 
-    def greet(self, node: str, pid: int, env: Row) -> None:
+    def greet(self, hello: Hello) -> None:
         """The worker is ready."""
-        self.hello, self.node, self.pid, self.env, self.stillborn = None, node, pid, env, 0
+        self.hello, self.stillborn = None, 0
+        self.node, self.address, self.pid = hello.node, hello.address, hello.pid
+        self.env = hello.env
 
     def send(self, flight: Flight, place: Any) -> None:
         """Sends a task to the worker."""
@@ -104,6 +109,13 @@ class Slot:
             self._start()
         return flight
 
+    def running(self) -> Running | None:
+        """The task that runs now."""
+        try:
+            return Running(jobs=self.flights[0].jobs, seconds=time.monotonic() - self._since)
+        except IndexError:  # it has just landed, in another thread
+            return None
+
     def _start(self) -> None:
         self._since = time.monotonic()
         self.deadline = self._since + self.flights[0].limit + GRACE
@@ -117,11 +129,15 @@ class Slots:
         worker: the class of the actors, with their demands on the machine.
         arguments: of a worker.
         n: how many slots.
+
+    Attributes:
+        finished: trials that have ended, by the address of their machine.
     """
 
     def __init__(self, ray: Any, worker: Any, arguments: tuple[Any, ...], n: int) -> None:
         self._ray, self._worker, self._arguments = ray, worker, arguments
         self.all = [self._open() for _ in range(n)]
+        self.finished: Counter[str] = Counter()
 
     def _open(self, stillborn: int = 0) -> Slot:
         worker = self._worker.remote(*self._arguments)
@@ -149,6 +165,22 @@ class Slots:
         """Those whose worker was on one of these machines."""
         gone = set(nodes)
         return [slot for slot in self.all if slot.node in gone]
+
+    def nodes(self) -> list[Node]:
+        """Machines with a worker that is ready; another thread may ask."""
+        found: defaultdict[str, list[Slot]] = defaultdict(list)
+        for slot in list(self.all):
+            if slot.hello is None:
+                found[slot.address].append(slot)
+        return [
+            Node(
+                name=address,
+                slots=len(slots),
+                finished=self.finished[address],
+                running=tuple(one for slot in slots if (one := slot.running()) is not None),
+            )
+            for address, slots in sorted(found.items())
+        ]
 
     def answered(self, seconds: float) -> list[Slot]:
         """Slots with something to read, as soon as there is one; none after ``seconds``."""

@@ -24,11 +24,13 @@ class Hello:
 
     Attributes:
         node: Ray's id of the machine.
+        address: of the machine.
         pid: of the process, there.
         env: the machine's row of the table ``env``.
     """
 
     node: str
+    address: str
     pid: int
     env: Row
 
@@ -67,7 +69,8 @@ class Worker:
         """Answers once the worker can run a trial: torch is imported, its start-up is over."""
         import ray
 
-        return Hello(node=ray.get_runtime_context().get_node_id(), pid=os.getpid(), env=described())
+        node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+        return Hello(node=node, address=address, pid=os.getpid(), env=described())
 
     def run(self, jobs: Sequence[Job], place: Place) -> Answer:
         """Runs the jobs of one task, unless an earlier one has worn the worker out."""
