@@ -94,7 +94,7 @@ def make(ref: Ref) -> Any:
         SpecError: a setting that this version of the plug-in does not have or does not accept.
         PluginError: the plug-in is unknown or broken.
     """
-    cls = get(ref.kind, ref.name)
+    cls: Any = get(ref.kind, ref.name)  # mypy takes a class for an object that has no hash
     return _construct(ref.kind, cls, _settings(cls, ref))
 
 
@@ -108,7 +108,8 @@ def label(ref: Ref) -> str:
 
     Of a data set without ``dim``, and without the folder and the hash of its files.
     """
-    return _label(get(ref.kind, ref.name), ref)
+    cls: Any = get(ref.kind, ref.name)
+    return _label(cls, ref)
 
 
 @cache
