@@ -37,8 +37,9 @@ LAYERS: Mapping[int, str] = {
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
     "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
-    "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored ebmark.fitting ebmark.results "
-    "ebmark.notebook ebmark.measured_page ebmark.reproductions ebmark.reproduced ebmark.__main__",
+    "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
+    "ebmark.fitting ebmark.results ebmark.notebook ebmark.measured_page ebmark.reproductions "
+    "ebmark.reproduced ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()
