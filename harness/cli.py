@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from ebmark import __version__, complete
 from ebmark.console import Console
 from ebmark.errors import EbmarkError, SpecError, did_you_mean
 from ebmark.locations import location
@@ -23,29 +24,45 @@ else:
 app = typer.Typer(
     name="ebmark",
     help="Benchmark of the ways to train an energy-based model. Start with: ebmark run quickstart",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-RESULTS = Path("results")
+RESULTS = complete.RESULTS
+RUNNERS, RERUN = ("ray", "serial"), ("failed", "stale", "all")
+LISTINGS, KINDS = ("methods", "datasets", "metrics", "networks", "studies"), ("method", "dataset", "metric")
 
 Spec = Annotated[
-    str, typer.Argument(help="A study file, or the name of a shipped study (`ebmark ls studies`).")
+    str,
+    typer.Argument(
+        help="A study file, or the name of a shipped study (`ebmark ls studies`).",
+        autocompletion=complete.study,
+    ),
 ]
 Folder = Annotated[
     Location | None,
-    typer.Argument(parser=location, help="A results folder or s3://...; default: the newest in results/."),
+    typer.Argument(
+        parser=location,
+        help="A results folder or s3://...; default: the newest in results/.",
+        autocompletion=complete.folder,
+    ),
 ]  # typer reads it at run time
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Methods = Annotated[
     list[str],
-    typer.Option("-m", "--method", help="Replace the study's methods, e.g. 'cd[k=[1,10]]'. Repeatable."),
+    typer.Option(
+        "-m",
+        "--method",
+        help="Replace the study's methods, e.g. 'cd[k=[1,10]]'. Repeatable.",
+        autocompletion=complete.method,
+    ),
 ]
 Datasets = Annotated[
     list[str],
     typer.Option(
-        "-d", "--dataset", help="Replace the study's data sets, e.g. 'gaussian[dim=8]'. Repeatable."
+        "-d",
+        "--dataset",
+        help="Replace the study's data sets, e.g. 'gaussian[dim=8]'. Repeatable.",
+        autocompletion=complete.dataset,
     ),
 ]
 Seeds = Annotated[Optional[int], typer.Option(help="Number of seeds, instead of the study's.")]  # noqa: UP045
@@ -61,8 +78,25 @@ Output = Annotated[
         "--output",
         parser=location,
         help="Results folder or s3://...; default results/<study>.",
+        autocompletion=complete.folder,
     ),
 ]
+
+
+@app.callback(invoke_without_command=True)
+def first(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Benchmark of the ways to train an energy-based model. Start with: ebmark run quickstart."""
+    if version:
+        print(f"ebmark {__version__}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        from ebmark.commands.first import show
+
+        show(Console())
+        raise typer.Exit()
 
 
 @app.command()
@@ -82,10 +116,20 @@ def run(
     ] = None,
     max_seeds: Annotated[int, typer.Option(help="With --precision: seeds, at most.")] = 30,
     rerun: Annotated[
-        str | None, typer.Option(help="Run again: failed, stale (the code has changed) or all.")
+        str | None,
+        typer.Option(
+            help="Run again: failed, stale (the code has changed) or all.",
+            autocompletion=complete.words(*RERUN),
+        ),
     ] = None,
-    only: Annotated[str | None, typer.Option(help="Run one trial, by the beginning of its id.")] = None,
-    runner: Annotated[str, typer.Option(help="ray, or serial: in this process.")] = "ray",
+    only: Annotated[
+        str | None,
+        typer.Option(help="Run one trial, by the beginning of its id.", autocompletion=complete.trial),
+    ] = None,
+    runner: Annotated[
+        str,
+        typer.Option(help="ray, or serial: in this process.", autocompletion=complete.words(*RUNNERS)),
+    ] = "ray",
     jobs: Annotated[int | None, typer.Option(help="Trials side by side; default one per CPU.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster to join: auto or HOST:PORT.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
@@ -96,9 +140,9 @@ def run(
 ) -> None:
     """Run what is missing of a study; the same command resumes."""
     console = Console(as_json=as_json)
-    _one_of("--runner", runner, ("ray", "serial"))
+    _one_of("--runner", runner, RUNNERS)
     if rerun is not None:
-        _one_of("--rerun", rerun, ("failed", "stale", "all"))
+        _one_of("--rerun", rerun, RERUN)
     if jobs is not None and jobs < 1:
         raise SpecError(f"--jobs: {jobs} given; allowed: at least 1")
     if precision is not None and only is not None:
@@ -210,7 +254,9 @@ def report(
 
 @app.command()
 def show(
-    id: Annotated[str, typer.Argument(help="A trial, by the beginning of its id.")],
+    id: Annotated[
+        str, typer.Argument(help="A trial, by the beginning of its id.", autocompletion=complete.trial)
+    ],
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
@@ -222,8 +268,18 @@ def show(
 
 @app.command()
 def compare(
-    a: Annotated[Location, typer.Argument(parser=location, help="A results folder, what was before.")],
-    b: Annotated[Location, typer.Argument(parser=location, help="A results folder, what is now.")],
+    a: Annotated[
+        Location,
+        typer.Argument(
+            parser=location, help="A results folder, what was before.", autocompletion=complete.folder
+        ),
+    ],
+    b: Annotated[
+        Location,
+        typer.Argument(
+            parser=location, help="A results folder, what is now.", autocompletion=complete.folder
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show what changed between two results folders, paired by method, data set, dimension and seed."""
@@ -275,19 +331,29 @@ def export(
 
 @app.command()
 def ls(
-    what: Annotated[str, typer.Argument(help="methods, datasets, metrics, networks or studies")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="methods, datasets, metrics, networks or studies", autocompletion=complete.words(*LISTINGS)
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """List what is there."""
     from ebmark.commands import ls as command
 
-    _one_of("ls", what, command.LISTINGS)
+    _one_of("ls", what, LISTINGS)
     command.show(Console(as_json=as_json), what)
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A method, data set or metric, or path/to/file.py[:name].")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A method, data set or metric, or path/to/file.py[:name].", autocompletion=complete.plugin
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Test a plug-in against the structure and the mathematics that it declares."""
@@ -298,7 +364,9 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="method, dataset or metric")],
+    kind: Annotated[
+        str, typer.Argument(help="method, dataset or metric", autocompletion=complete.words(*KINDS))
+    ],
     name: Annotated[str, typer.Argument(help="Its name in studies, e.g. my_method.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where to write; default ebmark-NAME.")
@@ -308,7 +376,7 @@ def new(
     """Write a package with a plug-in that works, its entry point, its test and a study."""
     from ebmark.commands import new as command
 
-    _one_of("new", kind, command.KINDS)
+    _one_of("new", kind, KINDS)
     command.write(Console(as_json=as_json), kind, name, output)
 
 
@@ -340,7 +408,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Every verb knows --debug; `run` looks at it itself, too.
         kept = arguments if arguments[:1] == ["run"] else [a for a in arguments if a != "--debug"]
-        code = app(kept, standalone_mode=False, obj=shlex.join(["ebmark", *arguments]))
+        code = app(kept, prog_name="ebmark", standalone_mode=False, obj=shlex.join(["ebmark", *arguments]))
     except EbmarkError as error:
         if debug:
             raise

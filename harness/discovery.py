@@ -79,7 +79,9 @@ def get(kind: str, name: str) -> type[Plugin]:
         return _from_file(kind, name)
     origins = claims(kind).get(name, [])
     if not origins:
-        raise PluginError(f"{kind}s: {name!r}: unknown {kind}{did_you_mean(name, claims(kind))}")
+        raise PluginError(
+            f"{kind}s: {name!r}: unknown {kind}{did_you_mean(name, claims(kind))}; see ebmark ls {kind}s"
+        )
     if len(origins) > 1:
         raise _collision(kind, name, *(claim.origin for claim in origins))
     try:

@@ -98,7 +98,7 @@ def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
         return label, file.read_text(encoding="utf-8")
     if not (path.endswith(".toml") or "/" in path or os.path.exists(path)):
         hint = did_you_mean(path, shipped())
-        raise SpecError(f"{path!r}: unknown study{hint}, or a path to a .toml file")
+        raise SpecError(f"{path!r}: unknown study{hint}, or a path to a .toml file; see ebmark ls studies")
     try:
         return label, Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -20,6 +20,7 @@ from ebmark.parts import DamagedPartError, part_paths, read_table, reason, to_ar
 
 PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+_MAKE = "results are made by `ebmark run STUDY -o DIR`"
 _LISTINGS = 10  # parts are listed again when a compaction removes one under the reader
 
 
@@ -141,9 +142,10 @@ def must_be_results(folder: Location) -> None:
     """Raises a one-line ``StoreError`` for anything but a results folder."""
     with readable(folder):
         if not folder.is_dir():
-            raise StoreError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+            what = "not a folder" if folder.exists() else "no such folder"
+            raise StoreError(f"{folder}: {what}; {_MAKE}")
         if not (folder / "trials").is_dir():
-            raise StoreError(f"{folder}: not a results folder, it has no folder trials/")
+            raise StoreError(f"{folder}: not a results folder, it has no folder trials/; {_MAKE}")
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """The command line: one line for a user's error, JSON alone on standard output, instant help."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from ebmark import __version__, complete, registry
 from ebmark.record import SCHEMA
+from ebmark.specfile import shipped
 
 MINIMAL = """
 name = "x"
@@ -127,3 +130,71 @@ def test_debug_shows_the_traceback(cli):
     done = cli("run", "nonsense", "--debug")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+def completed(line, folder, **environment):
+    """What the shell would offer at the end of a line, and the seconds of processor time that takes."""
+    words = len(line.split()) - (not line.endswith(" "))
+    ask = {"_EBMARK_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(words)}
+    script = (
+        "import atexit, sys\n"
+        "heavy = 'torch ray pandas pyarrow numpy scipy'.split()\n"
+        "atexit.register(lambda: print(*(set(heavy) & set(sys.modules)), file=sys.stderr))\n"
+        "from ebmark.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **ask},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.strip() == "", "nothing heavy is imported, or the tab key waits"
+    return done.stdout.split()
+
+
+def test_the_shell_completes_names_of_everything(tmp_path):
+    for name, id in (("old", "ab12"), ("new", "cd34")):
+        (tmp_path / "results" / name / "trials").mkdir(parents=True)
+        (tmp_path / "results" / name / "plan.json").write_text(json.dumps({id: 1.0}))
+    os.utime(tmp_path / "results" / "old" / "trials", (1, 1))
+    for line, offered in (
+        ("ebmark com", ["compare"]),
+        ("ebmark run quick", ["quickstart"]),
+        ("ebmark run quickstart -m ssm", ["ssm", "ssm_vr"]),
+        ("ebmark plan quickstart --dataset gaussian_p", ["gaussian_pairs"]),
+        ("ebmark check sliced_w", ["sliced_wasserstein"]),
+        ("ebmark report ", ["results/new", "results/old"]),
+        ("ebmark show ", ["cd34"]),
+        ("ebmark run quickstart -o results/old --only a", ["ab12"]),
+        ("ebmark run some/where.toml --only ", []),
+        ("ebmark run quickstart --rerun f", ["failed"]),
+        ("ebmark ls me", ["methods", "metrics"]),
+    ):
+        found = completed(line, tmp_path)
+        assert [word for word in found if word in offered] == offered, line
+        assert set(found) <= {*offered, "compact"}, line
+
+
+@pytest.mark.parametrize("kind", ["method", "dataset", "metric", "network"])
+def test_what_is_completed_is_what_is_registered(kind):
+    assert complete.names(kind) == registry.names(kind)
+
+
+def test_the_studies_that_are_completed_are_the_shipped_ones():
+    assert complete.studies() == shipped()
+
+
+def test_ebmark_alone_says_what_to_type(cli, tmp_path):
+    done = cli()
+    assert done.returncode == 0
+    commands = [line.split("  ")[1] for line in done.stdout.splitlines() if line.startswith("  ebmark ")]
+    assert commands == ["ebmark run quickstart", "ebmark report", "ebmark new method mine"]
+    assert len(done.stdout.splitlines()) < 12
+    (tmp_path / "results" / "mine" / "trials").mkdir(parents=True)
+    assert "ebmark report results/mine" in cli().stdout
+
+
+def test_version(cli):
+    assert cli("--version").stdout == f"ebmark {__version__}\n"

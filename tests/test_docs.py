@@ -216,7 +216,7 @@ def test_wrong_results_or_a_wrong_page_are_told_in_one_line(tmp_path, capsys, mo
     page = tmp_path / "page.md"
     page.write_text("<!-- measured -->\n<!-- /measured -->\n")
     assert measured_page.main([str(page), str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"{tmp_path}: not a results folder, it has no folder trials/\n"
+    assert capsys.readouterr().err.startswith(f"{tmp_path}: not a results folder, it has no folder trials/; ")
     monkeypatch.setattr(measured_page, "read", lambda folder: three_runs())
     assert measured_page.main([str(page), str(tmp_path), "--fix"]) == 1
     told = capsys.readouterr().err

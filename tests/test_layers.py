@@ -17,7 +17,8 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 LAYERS: Mapping[int, str] = {
     0: "ebmark.locations "
     "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
-    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent ebmark.bar",
+    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent ebmark.bar "
+    "ebmark.complete",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
     "ebmark.samplers ebmark.normaliser ebmark.smc ebmark.base ebmark.probe "
     "ebmark.reverse ebmark.estimate ebmark.quadrature ebmark.stiffness ebmark.floors ebmark.modules "

@@ -131,7 +131,9 @@ def test_every_method_has_year_and_reference():
 
 
 def test_unknown_names_come_with_the_nearest_known_one():
-    with pytest.raises(PluginError, match=r"^methods: 'dsmm': unknown method; did you mean 'dsm'\?$"):
+    with pytest.raises(
+        PluginError, match=r"^methods: 'dsmm': unknown method; did you mean 'dsm'\?; see ebmark ls methods$"
+    ):
         get("method", "dsmm")
     with pytest.raises(PluginError, match=r"unknown network; allowed: .*mlp"):
         get("network", "zzzzzzzz")

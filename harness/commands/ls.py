@@ -6,8 +6,6 @@ from dataclasses import asdict
 
 from ebmark.console import Console
 
-LISTINGS = ("methods", "datasets", "metrics", "networks", "studies")
-
 
 def show(console: Console, what: str) -> None:
     """Names with origin, version and, for methods, year and reference."""

@@ -13,7 +13,6 @@ from ebmark.console import Console
 from ebmark.discovery import claims
 from ebmark.errors import SpecError
 
-KINDS = ("method", "dataset", "metric")
 CHECKERS = {
     "method": ("conformance", "check"),
     "dataset": ("dataset_check", "check_dataset"),
