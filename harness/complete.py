@@ -72,12 +72,8 @@ def plugin(incomplete: str) -> list[str]:
 
 
 def trial(ctx: Any, incomplete: str) -> list[str]:
-    """For an id, of the folder that the command line names so far."""
-    given = ctx.params.get("output") or ctx.params.get("folder")
-    if given is None and (spec := ctx.params.get("spec")):
-        quick = "-quick" if ctx.params.get("quick") else ""
-        given = RESULTS / f"{Path(spec).stem}{quick}" if "/" not in spec else Path(spec).parent
-    return _beginning(ids(given), incomplete)[:MOST_IDS]
+    """For an id: of the folder that the command line names, else of the newest."""
+    return _beginning(ids(ctx.params.get("output") or ctx.params.get("folder")), incomplete)[:MOST_IDS]
 
 
 def words(*allowed: str) -> Any:
