@@ -61,7 +61,7 @@ def is_locked(folder: Location) -> bool:
 
         return is_leased(folder)
     try:
-        descriptor = os.open(folder / _FILE, os.O_RDONLY)
+        descriptor = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -81,7 +81,7 @@ class _Kernel:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         self._descriptor = os.open(self._path, flags, 0o644)
         try:
             owner = _owner(self._descriptor)

@@ -17,11 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ebmark.costlane import CostLane, read_lane
-from ebmark.errors import StoreError
 from ebmark.locations import Location
-from ebmark.parts import reason
+from ebmark.parts import read_text
 from ebmark.planfile import read_plan
-from ebmark.tables import PARTED, Loaded, kept, load, must_be_results, readable, warnings
+from ebmark.tables import PARTED, Loaded, kept, load, must_be_results, warnings
 
 _VALUES = ["id", "step", "metric", "source", "value"]  # what two runs of one trial should agree in
 
@@ -71,18 +70,12 @@ def source(folder: Location) -> Source:
     """
     must_be_results(folder)
     loaded = {table: load(folder, table) for table in reversed(PARTED)}
-    spec = folder / "spec.toml"
-    try:
-        with readable(spec):
-            text = spec.read_text(encoding="utf-8") if spec.is_file() else ""
-    except ValueError as error:
-        raise StoreError(f"{spec}: not a text: {reason(error)}") from error
     return Source(
         folder=folder,
         tables=kept(loaded),
         lane=read_lane(folder),
         plan=read_plan(folder),
-        spec=text,
+        spec=read_text(folder / "spec.toml") or "",
         warnings=warnings(loaded),
     )
 

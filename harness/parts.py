@@ -170,8 +170,29 @@ def _is_reachable(path: Location) -> bool:
 
 
 def open_file(path: Location) -> Any:
-    """A binary file to read from; a context manager."""
-    return open(path, "rb") if isinstance(path, Path) else path.open()
+    """A binary file to read from; a context manager. What is no file, such as a pipe, could be waited for."""
+    if not isinstance(path, Path):
+        return path.open()
+    if not path.is_file() and os.path.lexists(path):
+        raise ValueError("not a file")
+    return open(path, "rb")
+
+
+def read_text(path: Location) -> str | None:
+    """The text of a small file beside the tables, None where there is none.
+
+    Raises:
+        StoreError: it cannot be read, or is none.
+    """
+    try:
+        with open_file(path) as file:
+            return bytes(file.read()).decode()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: damaged; remove it, a run writes it again: {reason(error)}") from error
 
 
 def _parsed(path: Location, source: Any, table: str, columns: Sequence[str] | None) -> pa.Table:
@@ -190,12 +211,11 @@ def read_json(path: Location, understood: Callable[[Any], bool]) -> Any:
     Raises:
         StoreError: it cannot be read, or holds something else.
     """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    text = read_text(path)
+    if text is None:
         return None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+    try:
+        stored = json.loads(text)
     except (ValueError, RecursionError):
         stored = None
     if stored is None or not understood(stored):

@@ -171,10 +171,11 @@ class Store:
         with one_line_errors(self.folder):
             for name in ("", *_FOLDERS):
                 for path in (self.folder / name).glob(".*.tmp"):
-                    path.unlink(missing_ok=True)
+                    if not path.is_dir():
+                        path.unlink(missing_ok=True)
             for table in ("curve", "env"):
                 for path in part_paths(self.folder / table):
-                    if part_number(path) > newest:
+                    if part_number(path) > newest and not path.is_dir():
                         path.unlink(missing_ok=True)
         return newest + 1
 

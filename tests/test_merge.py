@@ -147,7 +147,7 @@ def test_what_cannot_be_merged_is_one_line(capsys):
     assert "holds results already" in refused(capsys, "merge", "a", "b", "-o", "a")
     assert "no such folder" in refused(capsys, "merge", "a", "absent", "-o", "all")
     Path("b/spec.toml").write_bytes(b"\xff")
-    assert "not a text" in refused(capsys, "merge", "a", "b", "-o", "all")
+    assert "spec.toml: damaged" in refused(capsys, "merge", "a", "b", "-o", "all")
     assert not Path("all").exists(), "nothing is begun before everything was read"
 
 
