@@ -1,12 +1,13 @@
 """Every command of the documentation is one that works: ``ebmark ...`` is run, scripts and modules exist.
 
-Commands that train a shipped study for minutes are planned instead (``--dry-run``), those of the small files that
-a page shows are run for two steps.
+Those that train a shipped study for minutes are planned instead (``--dry-run``); those of the small files
+that a page shows are run for two steps.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -16,7 +17,11 @@ from pathlib import Path
 import pytest
 
 from ebmark.cli import main
+from ebmark.console import Console
+from ebmark.drive import drive
+from ebmark.runners.serial import SerialRunner
 from ebmark.store import read
+from ebmark.study import load
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "results" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -34,7 +39,7 @@ ELSEWHERE = {
     "aws",
     "mkdir",
 }
-PROMPT = re.compile(r"^(?:\$ )?((?:\.venv/bin/)?(?:ebmark|scripts/\w+|python -m|cd|pip|pytest|ray) ?.*)$")
+COMMAND = re.compile(r"(?:\.venv/bin/)?(?:ebmark|scripts/|python |cd |pip |pytest|ray )")
 INLINE = re.compile(r"`((?:\.venv/bin/)?(?:ebmark |scripts/|python -m )[^`]+)`")
 STUDY = """
 name = "{name}"
@@ -60,7 +65,8 @@ STANDS_FOR = {
     "SPEC": "my_study.toml",
     "STUDY": "my_study.toml",
     "FILE": "my_method.py",
-    "NAME": "nce",
+    "NAME": "mine",
+    "my_method": "my_method.py",
     "DIR": "results/mine",
     "HOST:PORT": "127.0.0.1:6379",
     "A": "results/mine",
@@ -76,8 +82,9 @@ def commands() -> dict[str, str]:
     found: dict[str, str] = {}
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        fenced = re.findall(r"^```(?:sh|text|console)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-        lines = [match[1] for block in fenced for line in block.splitlines() if (match := PROMPT.match(line))]
+        blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        lines = [line for block in blocks for line in block.splitlines() if COMMAND.match(line)]
+        lines += re.findall(r"^\$ (ebmark .*)$", text, re.MULTILINE)
         for command in [*lines, *INLINE.findall(text)]:
             words = shlex.split(command, comments=True)
             found.setdefault(shlex.join(words), str(page.relative_to(ROOT)))
@@ -103,7 +110,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("data.csv").write_text("\n".join(f"{i % 7},{i % 11}" for i in range(100)) + "\n")
         for name in ("my_study", "my_scaling", "ring", "study"):
             Path(f"{name}.toml").write_text(STUDY.format(name="mine"))
-        run(["run", "my_study.toml", *SMALL])
+        assert run(["plan", "my_study.toml"]) == 0
+        drive(load("my_study.toml"), Path("results/mine"), SerialRunner, out=io.StringIO())
         for name in ("quickstart", "reference", "methods", "scaling-quick", "my_study", "scaling"):
             shutil.copytree("results/mine", f"results/{name}")
     finally:
@@ -122,11 +130,21 @@ def run(arguments: list[str]) -> int:
 def prepared(command: str, desk: Path) -> list[str]:
     """The arguments with the reader's own words in place, and small enough for a test."""
     words = [re.sub(r"^\[(.*)\]$", r"\1", word) for word in shlex.split(command)[1:] if word != "..."]
-    words = [STANDS_FOR.get(word, word) for word in words]
+    if words[0] == "check":
+        words = ["nce" if word == "NAME" else word for word in words]
+    if words[:2] == ["run", "NAME"]:
+        words[1] = "smoke"
+    if words[0] == "new":
+        words = ["mine" if word == "NAME" else word for word in words]
+    else:
+        words = [STANDS_FOR.get(word, word) for word in words]
+    if words[:1] in (["plan"], ["run"]) and words[1:2] == ["scaling"] and "--quick" not in words:
+        words += ["--quick"]  # the whole has 30,000 trials
+    words = [word.replace("s3://", f"file://{desk}/") for word in words]
     if "ID" in words:
         words[words.index("ID")] = str(read(desk / "results" / "mine").trials["id"][0])[:8]
     if words[:1] == ["run"] and len(words) > 1:
-        own = words[1].endswith(".toml") and "--address" not in words and not any("s3://" in w for w in words)
+        own = words[1].endswith(".toml") and "--address" not in words
         words += SMALL if own else PLANNED
         if own and "--debug" not in words:
             words += ["--steps", "2"]
@@ -138,8 +156,10 @@ def prepared(command: str, desk: Path) -> list[str]:
 @pytest.mark.parametrize("command", OURS)
 def test_it_works(command, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
-    for made in ("ebmark-my-method", "results/pooled"):
-        shutil.rmtree(desk / made, ignore_errors=True)
+    # It sends whatever else writes to descriptor 1 elsewhere, until the process ends.
+    monkeypatch.setattr(Console, "protect", lambda console: None)
+    for made in (*desk.glob("ebmark-*"), desk / "results" / "pooled"):
+        shutil.rmtree(made, ignore_errors=True)
     code = run(prepared(command, desk))
     told = capsys.readouterr().err
     # 2: some trials of the reader's failed, or the doctor found something on this machine.
@@ -156,6 +176,7 @@ def test_it_is_there(command):
         assert importlib.util.find_spec(words[1]) is not None
         return
     script = ROOT / first.removeprefix(".venv/bin/")
-    assert os.access(script, os.X_OK), COMMANDS[command]
+    assert script.exists(), COMMANDS[command]
+    assert script.suffix or os.access(script, os.X_OK), COMMANDS[command]
     if script.name == "bench" and words and not words[0].startswith(("-", "[")):
         assert (ROOT / "scripts" / "benchmarks" / f"{words[0]}.py").is_file()
