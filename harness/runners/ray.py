@@ -7,6 +7,7 @@ and deadlines: Ray repeats nothing. Nothing large goes through the object store.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -136,8 +137,8 @@ class RayRunner:
         errors = self._ray.exceptions
         try:
             answer: Hello | Answer = self._ray.get(slot.next)
-        except errors.OutOfMemoryError:
-            yield from self._replace(slot, "oom", "ended by Ray's memory monitor")
+        except errors.OutOfMemoryError as error:
+            yield from self._replace(slot, "oom", f"ended by Ray's memory monitor{used(error)}")
         except errors.RayError as error:
             yield from self._replace(slot, "", detail(error))
         else:
@@ -214,6 +215,12 @@ class RayRunner:
 def times(tries: int) -> str:
     """How often, as part of a sentence; nothing for once."""
     return f" {tries + 1} times, in as many attempts" if tries else ""
+
+
+def used(error: BaseException) -> str:
+    """How full the machine's memory was, as part of a sentence."""
+    found = re.search(r"was (\S+ used / \S+) limit", str(error))
+    return f", with {found[1]} of its machine" if found else ""
 
 
 def detail(error: BaseException) -> str:

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch._dynamo  # noqa: F401  # torch imports it for its first optimiser: no trial shall wait for it
+
 from ebmark.env import described
 from ebmark.execute import Place, execute_together
 from ebmark.record import Record, Row
