@@ -128,8 +128,9 @@ class RayRunner:
             self._patience = time.monotonic() + PATIENCE
             self._hungry = deque(there)
             self._send(1)
-        elif all(slot.node for slot in self._slots.all) or time.monotonic() > self._patience:
-            machines = {slot.node: slot.env for slot in self._slots.all if slot.node}
+            return
+        machines = {slot.node: slot.env for slot in self._slots.all if slot.node}
+        if machines and (all(slot.node for slot in self._slots.all) or time.monotonic() > self._patience):
             self._timing = lane(machines, self._cluster.head, self._cluster.timed_on)
 
     def _read(self, slot: Slot) -> Iterator[Record]:
