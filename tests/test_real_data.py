@@ -1,5 +1,6 @@
 """Real data: splits, scale and hashes; one's own files; published files, made here in their small."""
 
+import dataclasses
 import gzip
 import hashlib
 import math
@@ -373,6 +374,14 @@ def test_missing_published_files_say_what_to_download(name, tmp_path, monkeypatc
     )
     fails(SpecError, *facts, run=lambda: registry.ref("dataset", name))
     fails(SpecError, str(tmp_path / first), run=lambda: registry.ref("dataset", name, folder=str(tmp_path)))
+
+
+def test_a_study_cannot_name_a_pickle(tmp_path, monkeypatch):
+    """The file would say what to run; only the user's own environment may lead to one."""
+    target = published("gas", tmp_path, monkeypatch)
+    monkeypatch.setenv("EBMARK_DATA", str(tmp_path / "elsewhere"))
+    named = dataclasses.replace(target, folder=str(tmp_path))
+    fails(SpecError, "gas.folder: ", "a pickle", f"export EBMARK_DATA={tmp_path}", run=named.splits)
 
 
 @pytest.mark.parametrize("name", ["power", "gas", "hepmass", "miniboone", "mnist"])

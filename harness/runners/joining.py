@@ -51,6 +51,8 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
     settings: dict[str, Any] = {"env_vars": variables}
     os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")  # of a job that was submitted: ours goes first
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray prints pages of notices of what dies on standard output, whatever is asked; rows say what was lost.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
     import ray
 
     with tempfile.TemporaryDirectory(prefix="ebmark-") as staged:
