@@ -30,11 +30,12 @@ STEP = [*KINDS, "executed", "step", "setup"]
 EVALUATION = ["early", "last", "rank"]
 NEWEST = 5  # folders beside the study's own that are read
 ENOUGH = 20_000  # trials of a folder, drawn at random: medians need no more
+TOGETHER = "together"  # in the place of a lane: a trial that shares a program takes less than one alone
 _SHIPPED = "costs.json"
 _TRIALS = [
     *("id", "lane", "method", "method_label", "dataset_label", "dim", "network", "network_args", "batch"),
     *("status", "attempt", "steps", "passes", *(f"passes_{kind}" for kind in KINDS), "executed"),
-    *("wall", "wall_evaluation", "started", "finished"),
+    *("wall", "wall_evaluation", "started", "finished", "together"),
 ]
 _CURVE = ["id", "attempt", "step", "metric", "seconds"]
 
@@ -80,7 +81,10 @@ def aggregated(name: str, trials: pd.DataFrame, curve: pd.DataFrame) -> Measured
     ok["executed"] = ok["executed"].fillna(ok["passes"]) / points
     for kind in KINDS:
         ok[kind] = ok[f"passes_{kind}"] / points
-    whole = (ok["finished"] - ok["started"]).dt.total_seconds()
+    # Of trials in one program the seconds are shared out, and each lasts as long as all of them.
+    together = ok["together"].fillna(1).clip(lower=1)
+    ok.loc[together > 1, "lane"] = TOGETHER
+    whole = (ok["finished"] - ok["started"]).dt.total_seconds() / together
     ok["step"] = ok["wall"] / (ok["steps"] - 1)
     ok["setup"] = (whole - ok["wall"] - ok["wall_evaluation"]).clip(lower=0)
     steps = ok.groupby(["lane", *KEYS], as_index=False)[STEP].median()

@@ -20,7 +20,7 @@ def kind(trial: Trial) -> Hashable:
     """Trials whose forecasts are wrong by much the same factor."""
     method, network = trial.method, trial.network
     return (
-        trial.lane == "cost",
+        trial.lane,
         plain_name(method.name),
         method.args,
         plain_name(network.name),
@@ -30,7 +30,7 @@ def kind(trial: Trial) -> Hashable:
 
 def kind_of(row: Row) -> Hashable:
     """``kind`` of the trial that a row of the trials table is about."""
-    return (row["lane"] == "cost", row["method"], row["method_args"], row["network"], row["network_args"])
+    return (row["lane"], row["method"], row["method_args"], row["network"], row["network_args"])
 
 
 @dataclass(kw_only=True)

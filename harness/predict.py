@@ -22,7 +22,7 @@ import pandas as pd
 
 from ebmark import registry
 from ebmark.api import Dataset, Method, Metric, Network, Passes
-from ebmark.costs import CELL, EVALUATION, KINDS, Measured, shipped, sources
+from ebmark.costs import CELL, EVALUATION, KINDS, TOGETHER, Measured, shipped, sources
 from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.step_model import StepModel
@@ -87,9 +87,10 @@ class Costs:
         names = ", ".join(dict.fromkeys(one.name for one in measured))
         where = "" if calibrated else "the shipped table, uncalibrated: measured on another machine, "
         self.source = f"{where}{names}"
-        packed = [one.steps["lane"] != "cost" for one in measured]
-        frames = [one.steps[mask] for one, mask in zip(measured, packed, strict=True)]
-        frames += [one.steps[~mask] for one, mask in zip(measured, packed, strict=True)]
+        # First what runs as most trials do; the rest gives shapes, and levels where there is nothing else.
+        lanes = (("quality", "tune"), ("cost",), (TOGETHER,))
+        frames = [one.steps[one.steps["lane"].isin(lane)] for lane in lanes for one in measured]
+        frames = [frame for frame in frames if len(frame)] or frames[:1]
         steps = _folded(frames, ["step", "setup"], "step", CELL)
         evaluation = _folded([m.evaluation for m in measured], ["early", "last"], "last", [*CELL, "metric"])
         self._model = StepModel(steps)

@@ -22,6 +22,8 @@ A run writes one folder per study:
 | `env/` | one row per environment: machine, versions, git commit |
 | `samples/<id>.parquet` | points for pictures, of the trials that have some |
 | `models/<id>.safetensors` | fitted parameters, below 1 MB each |
+| `running.json` | while a run goes on: what `ebmark status` shows of it |
+| `.going/<id>.safetensors` | state of a long trial that goes on or was interrupted; removed when it ends |
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
 `reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`,

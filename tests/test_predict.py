@@ -83,6 +83,7 @@ def tables(trials, speed=1.0):
                     for kind in ("forward", "input_gradient", "second_order", "backward")
                 },
                 "executed": passes.total * steps * BATCH * FAST.get(one.method.name, 1),
+                "together": 1,
                 "wall": wall,
                 "wall_evaluation": evaluation,
                 "started": START,
@@ -174,6 +175,19 @@ def test_a_later_source_is_scaled_to_the_first():
     theirs = aggregated("theirs", *tables([trial(m, d) for m in METHODS for d in DIMS], speed=3))
     for one in (trial("nce", 4, steps=2000), trial("nce", 64, steps=2000)):
         assert Costs([ours, theirs]).predict(one).seconds == pytest.approx(whole(one), rel=0.02)
+
+
+def test_seeds_that_shared_a_program_do_not_make_others_look_cheap():
+    """Five seeds at once, each charged a fifth of the half that it costs to train them so."""
+    alone = tables([trial(m, d) for m in METHODS for d in (2, 4)])
+    rows, curve = tables([trial(m, d) for m in METHODS for d in DIMS])
+    took = rows["finished"] - rows["started"] - pd.to_timedelta(rows["wall"] / 2, unit="s")
+    grouped = rows.assign(together=5, wall=rows["wall"] / 2, finished=rows["started"] + 5 * took)
+    both = [aggregated("both", pd.concat([grouped, alone[0]]), pd.concat([curve, alone[1]]))]
+    for one in (trial("nce", 4, steps=2000), trial("nce", 64, steps=2000)):
+        assert Costs(both).predict(one).seconds == pytest.approx(whole(one), rel=0.05)
+    lone = Costs([aggregated("grouped", grouped, curve)]).predict(trial("nce", 4, steps=2000))
+    assert lone.seconds < 0.7 * whole(trial("nce", 4, steps=2000))
 
 
 def test_the_shipped_table_is_used_and_marked_where_there_is_no_other(tmp_path):
