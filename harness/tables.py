@@ -150,10 +150,10 @@ def must_be_results(folder: Location) -> None:
 
 @contextmanager
 def readable(folder: Location) -> Iterator[None]:
-    """Turns an operating-system error into a one-line ``StoreError``."""
+    """Turns what keeps a file from being read into a one-line ``StoreError``."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"{folder}: cannot be read: {reason(error)}") from error
 
 

@@ -9,10 +9,10 @@ from ebmark.costlane import write_lane
 from ebmark.errors import StoreError
 from ebmark.locations import Location
 from ebmark.merging import Merged, Source, merged, source
-from ebmark.parts import one_line_errors, sync_folder, write_atomic
+from ebmark.parts import one_line_errors, open_file, sync_folder, write_atomic
 from ebmark.planfile import write_plan
 from ebmark.store import Store, done
-from ebmark.tables import model_path, samples_path
+from ebmark.tables import model_path, readable, samples_path
 
 
 def merge(console: Console, folders: Sequence[Location], out: Location) -> None:
@@ -50,7 +50,9 @@ def _copy_files(sources: Sequence[Source], made: Merged, out: Location) -> int:
             chosen = (id for id, origin in made.origin.items() if origin == i)
             for id in chosen:
                 if path(out, id).name in there:
-                    write_atomic(path(out, id), path(one.folder, id).read_bytes(), sync=False)
+                    with readable(path(one.folder, id)), open_file(path(one.folder, id)) as file:
+                        content = file.read()
+                    write_atomic(path(out, id), content, sync=False)
                     copied += 1
         with one_line_errors(out / name):
             sync_folder(out / name)
