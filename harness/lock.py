@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import platform
+import stat
 import tempfile
 import threading
 import time
@@ -61,7 +62,7 @@ def is_locked(folder: Location) -> bool:
 
         return is_leased(folder)
     try:
-        descriptor = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = _opened(folder / _FILE, os.O_RDONLY)
     except OSError:
         return False
     try:
@@ -81,8 +82,7 @@ class _Kernel:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _FILE
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._descriptor = os.open(self._path, flags, 0o644)
+        self._descriptor = _opened(self._path, os.O_RDWR | os.O_CREAT)
         try:
             owner = _owner(self._descriptor)
             if not _taken(self._descriptor):
@@ -192,10 +192,19 @@ def _kernel() -> str:
 def _since(process: object) -> str:
     """When a process began, by the kernel's clock; "" where there is none."""
     try:
-        stat = Path(f"/proc/{process}/stat").read_text()
+        found = Path(f"/proc/{process}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    return found.rpartition(")")[2].split()[19]
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A descriptor of a file that is one: a link is not followed, a pipe not waited for."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"{path.name} is not a file")
+    return descriptor
 
 
 def _owner(descriptor: int) -> str:

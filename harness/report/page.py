@@ -62,7 +62,7 @@ def _tables(page: Report, folder: Path) -> list[Path]:
     written = []
     for grid in page.grids:
         for suffix, text in ((".csv", csv(grid.tidy)), (".tex", latex(grid))):
-            written.append(folder / f"{grid.name}{suffix}")
+            written.append(folder / f"{_safe(grid.name)}{suffix}")
             written[-1].write_text(text, encoding="utf-8", newline="\n")
     return written
 
@@ -73,7 +73,7 @@ def _pages(page: Report, out: Path) -> list[Path]:
     written, embedded = [], {}
     for i, picture in enumerate(page.pictures):
         embedded[picture.name] = _embed(picture, folder, f"f{i}")
-        written += [folder / f"{picture.name}{suffix}" for suffix in (".svg", ".png", ".csv")]
+        written += [folder / f"{_safe(picture.name)}{suffix}" for suffix in (".svg", ".png", ".csv")]
         written[-1].write_text(csv(picture.data), encoding="utf-8", newline="\n")
     environment = Environment(
         loader=PackageLoader("ebmark.report", "."),
@@ -94,6 +94,11 @@ def _pages(page: Report, out: Path) -> list[Path]:
     return written
 
 
+def _safe(name: str) -> str:
+    """A file's name that stays in its folder: a metric's name comes from tables that may be anyone's."""
+    return re.sub(r"[^\w.-]", "_", name)[:100]
+
+
 STATIC = ("style.css", "report.js")
 
 
@@ -101,8 +106,8 @@ def _embed(picture: Picture, folder: Path, prefix: str) -> Embedded:
     """Writes the files of a figure; its two widths for the page."""
     wide = settle(picture.draw())
     vector = svg(wide)
-    (folder / f"{picture.name}.svg").write_bytes(vector)
-    (folder / f"{picture.name}.png").write_bytes(png(wide, FIGURE_DPI))
+    (folder / f"{_safe(picture.name)}.svg").write_bytes(vector)
+    (folder / f"{_safe(picture.name)}.png").write_bytes(png(wide, FIGURE_DPI))
     narrow = svg(settle(picture.draw(narrow=True)))
     return Embedded(
         wide=inline(vector, f"{prefix}w", picture.alt), narrow=inline(narrow, f"{prefix}n", picture.alt)
