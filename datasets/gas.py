@@ -44,7 +44,8 @@ class Gas(Published):
         if not ours or Path(ours).resolve() not in paths[0].resolve().parents:
             raise SpecError(
                 f"gas.folder: {paths[0]}: a pickle, and reading it runs what is in it; allowed: below the "
-                f"folder that EBMARK_DATA names; next, if you trust it: export EBMARK_DATA={paths[0].parents[1]}"
+                f"folder that EBMARK_DATA names; next, if you trust it: "
+                f"export EBMARK_DATA={paths[0].parents[1]}"
             )
         frame: pd.DataFrame = pd.read_pickle(paths[0]).drop(columns=["Meth", "Eth", "Time"])
         rows = frame.to_numpy(dtype=np.float64)

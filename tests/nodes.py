@@ -102,11 +102,7 @@ class Nodes:
         self._token.write_text(secrets.token_hex(32))
         try:
             self._wire()
-            self.start(1)
-            for i in range(2, self.n + 1):
-                self.begin(i)
-            for i in range(2, self.n + 1):
-                self._wait_started(i)
+            self.start_all()
         except BaseException:
             self.__exit__()
             raise
@@ -137,6 +133,14 @@ class Nodes:
             ip("-n", switch, "link", "set", f"v{i}", "master", "br0", "up")
             ip("-n", space, "addr", "add", f"10.77.0.{i}/24", "dev", "eth0")
             ip("-n", space, "link", "set", "eth0", "up")
+
+    def start_all(self) -> None:
+        """Starts every node, the head first."""
+        self.start(1)
+        for i in range(2, self.n + 1):
+            self.begin(i)
+        for i in range(2, self.n + 1):
+            self._wait_started(i)
 
     def start(self, i: int) -> None:
         """Starts the Ray of a node and waits until it is there."""
@@ -170,7 +174,7 @@ class Nodes:
             assert "Traceback" not in text, text
             return "Ray runtime started" in text
 
-        wait(started, 60, f"start of node {i}")
+        wait(started, 120, f"start of node {i}")
 
     def inside(self, i: int, *command: str) -> list[str]:
         """A command that runs on a node."""
@@ -196,6 +200,11 @@ class Nodes:
     def mend(self, i: int) -> None:
         """Plugs it in again."""
         ip("-n", self._space(0), "link", "set", f"v{i}", "up")
+
+    def dead(self, i: int) -> bool:
+        """Whether the head has given a node up."""
+        logs = self.folder.glob("r/session_*/logs/gcs_server.out")
+        return any(f"10.77.0.{i} has been marked dead" in log.read_text() for log in logs)
 
     def kill(self, i: int) -> None:
         """Ends every process of a node, on the head the driver too."""
