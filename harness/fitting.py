@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "LogZ", "fit", "log_z"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Fit:
     """A network that has been trained.
 
@@ -70,7 +70,7 @@ class Fit:
     steps: int
     passes: Passes
     seconds: Mapping[str, float]
-    rows: Sequence[Mapping[str, Any]] = field(repr=False)
+    rows: Sequence[Mapping[str, Any]]
 
     @cached_property
     def curve(self) -> pd.DataFrame:
@@ -83,6 +83,10 @@ class Fit:
         logs = self._frame(logs=True)
         wide = logs.pivot_table(index="step", columns="metric", values="value", sort=False)
         return wide.rename(columns=lambda name: name.removeprefix("log_")).rename_axis(columns=None)
+
+    def __repr__(self) -> str:
+        seconds = sum(s for phase, s in self.seconds.items() if phase != "evaluation")
+        return f"Fit({self.method!r}: {self.steps} steps, {self.passes.total:.3g} F, {seconds:.3g} s)"
 
     def _frame(self, *, logs: bool) -> pd.DataFrame:
         import pandas as pd
@@ -238,7 +242,7 @@ class _Attempt(Attempt):
     def __init__(
         self, trial: Trial, method: Method, dataset: Dataset, module: nn.Module, data: Points
     ) -> None:
-        super().__init__(trial, Place(device=str(data.train.device), env={}), 1, {})
+        super().__init__(trial, Place(device=str(data.train.device), env={}), 1, {"code": ""})
         self.method, self.dataset, self.module, self.data = method, dataset, module, data
 
     def prepare(self) -> None:

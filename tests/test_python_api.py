@@ -19,10 +19,10 @@ from torch import nn
 import ebmark
 from ebmark import registry
 from ebmark.api import Energy, Method, Passes, Rng, method
-from ebmark.attempt import Attempt
 from ebmark.bar import Bar
 from ebmark.errors import EbmarkError, SpecError, StoreError
 from ebmark.evaluate import points
+from ebmark.execute import attempt_at
 from ebmark.place import Place
 from ebmark.specfile import dump, parse_toml, shipped
 from ebmark.specfile import read as read_spec
@@ -111,6 +111,18 @@ def test_the_example_of_a_docstring_gives_what_is_printed(name, tmp_path, monkey
         result = doctest.DocTestRunner(verbose=False).run(example)
     assert result.failed == 0, said.getvalue()
     assert result.attempted > 1, "every function has an example"
+
+
+def test_the_code_of_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    namespace = {}
+    for block in blocks:
+        exec(compile(block, "python-api.md", "exec"), namespace)
+    assert "the loss of energy is" in capsys.readouterr().out, "the run that diverges does"
+    assert namespace["done"].counts == {"ok": 6}
+    assert set(re.findall(r"`ebmark\.(\w+)`\]", page)) == set(FUNCTIONS)
 
 
 # ---------------------------------------------------------------------------------------------- run and read
@@ -229,10 +241,11 @@ def test_load_gives_opponents_heads_and_buffers(name, settings, network, tmp_pat
     id = done.tables.trials["id"][0]
     energy, state = ebmark.load(tmp_path / "out", id)
     (trial,) = load_study(tmp_path / "out" / "spec.toml").trials()
-    attempt = Attempt(trial, Place(env={}), 1, {})
+    attempt = attempt_at(trial, Place(env={"env": "test"}))
     attempt.go()
     x = torch.randn(20, 2)
-    graded = attempt._method.graded(Energy(attempt.training.module), attempt.training.state)
+    run = attempt.training
+    graded = run.method.graded(Energy(run.module), run.state)
     assert torch.equal(energy(x), graded(x))
     assert state.buffers.keys() == attempt.training.state.buffers.keys()
     for buffer, own in attempt.training.state.buffers.items():
@@ -277,7 +290,7 @@ def test_fit_is_the_training_of_a_trial():
         metrics=(registry.ref("metric", "fisher"),),
         checkpoints=3,
     )
-    attempt = Attempt(trial, Place(env={}), 1, {})
+    attempt = attempt_at(trial, Place(env={"env": "test"}))
     attempt.prepare()
     start = attempt.training.module
     fitted = ebmark.fit(
@@ -337,6 +350,7 @@ def test_costs_curve_and_logs(net):
     assert fitted.logs.index.tolist() == sorted(set(fitted.curve["step"]) - {0})
     assert "loss" in fitted.logs
     assert fitted.state.params["energy"] is not None
+    assert re.fullmatch(r"Fit\(NoiseContrastiveEstimation\(.*\): 40 steps, 1.54e\+04 F, .* s\)", repr(fitted))
     html = fitted._repr_html_()
     assert "40 steps" in html
     assert f"{fitted.curve[fitted.curve['metric'] == 'nll']['value'].iloc[-1]:.4g}" in html
