@@ -1,12 +1,13 @@
 """Records go to disk beside the run, all that wait in one go; an error there stops the run."""
 
 import threading
+import time
 
 import pytest
 
 from ebmark.errors import StoreError
 from ebmark.record import Record
-from ebmark.writer import Writer
+from ebmark.writer import PAUSE, Writer
 
 
 class Disk:
@@ -60,3 +61,20 @@ def test_a_full_disk_ends_the_run_with_its_line():
     with pytest.raises(StoreError, match="no space left"), Writer(disk, stored.append) as writer:
         writer.put(record("a"))  # nobody asks again before the end
     assert stored == []
+
+
+def test_records_that_end_one_by_one_share_parts_and_no_one_who_waits_for_them_waits_long():
+    disk = Disk()
+    disk.released.set()
+    with Writer(disk, lambda done: None) as writer:
+        for _ in range(3):
+            writer.put(record("a"))
+            begin = time.monotonic()
+            writer.flush()  # a timed trial is next
+            assert time.monotonic() - begin < PAUSE
+        for _ in range(20):
+            writer.put(record("b"))
+            time.sleep(PAUSE / 20)
+    assert disk.parts[:3] == [["a"]] * 3
+    assert sum(len(part) for part in disk.parts[3:]) == 20
+    assert len(disk.parts[3:]) < 10
