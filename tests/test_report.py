@@ -29,7 +29,6 @@ from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.grid import records
 from ebmark.report.look import Look
 from ebmark.report.names import FAMILIES, OTHER, family, method_labels
-from ebmark.report.plane_figures import pictures
 from ebmark.report.quality_figures import curves
 from ebmark.report.sample_figures import floors
 from ebmark.stats import scaling_exponent
@@ -235,12 +234,6 @@ def test_floors_choose_the_ratio_or_the_excess(study):
     ratio = rows[rows["metric"] == "sliced_wasserstein"]
     assert set(ratio["scale"]) == {"ratio"}
     np.testing.assert_allclose(ratio["over"], ratio["value"] / 0.02)
-
-
-def test_pictures_are_those_of_the_smallest_seed(study):
-    rows = pictures(study)
-    assert "sm" not in set(rows["label"])  # declined
-    assert set(rows["id"].str.rsplit("-", n=1).str[1]) == {"0"}
 
 
 # ------------------------------------------------------------------------------ what must not rank

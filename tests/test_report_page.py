@@ -34,11 +34,10 @@ def written(tables_, out, spec=synthetic.TARGET):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Figures are drawn and laid out in both widths, but not encoded."""
+    """Figures are drawn and laid out for a wide page, but not encoded."""
 
     def embed(picture, folder, prefix):
-        for narrow in (False, True):
-            settle(picture.draw(narrow=narrow))
+        settle(picture.draw())
         for suffix in (".svg", ".png"):
             (folder / f"{picture.name}{suffix}").touch()
         return Embedded(wide="<svg></svg>", narrow="<svg></svg>")

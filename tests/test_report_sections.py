@@ -73,6 +73,15 @@ def test_the_front_of_planted_points_is_named_at_each_share_of_the_cost(study):
     assert found["a, d = 2", "the whole cost"] == "1.7 min"
 
 
+def test_two_seeds_make_no_front():
+    made = frames.load(synthetic.small(seeds=2), None, "")
+    section = pareto.section(made, Look(made.labels, made.labels))
+    assert section.text == ["With 2 seeds per cell nobody is called best: there is no front."]
+    assert not section.grids
+    assert not section.pictures[0].data["front"].any()
+    assert "Best" not in section.pictures[0].alt
+
+
 # ----------------------------------------------------------------------------------- parts of a step
 
 
@@ -167,14 +176,29 @@ def test_the_line_below_the_title_counts_every_trial(study):
 # ------------------------------------------------------------------------------- pictures and pages
 
 
-def test_pictures_in_the_plane_come_with_their_numbers(study):
-    rows = plane_figures.pictures(study)
-    data = plane_figures.lattice_data(rows)
-    assert {"x1", "x2", "truth", "dsm"} <= set(data.columns)
-    assert "sm" not in data.columns  # it declined
-    first = rows[(rows["label"] == "dsm") & (rows["what"] == "grid")]
-    at = first[[tuple(np.round(x, 2)) == tuple(data.loc[7, ["x1", "x2"]]) for x in first["x"]]]
-    assert data.loc[7, "dsm"] == pytest.approx(at["log_model"].item(), abs=0.005)
+def test_pictures_in_the_plane_are_the_lattice_that_was_kept(study):
+    (ring,) = plane_figures.planes(study).values()
+    assert {plane.id.rsplit("-", 1)[1] for plane in ring} == {"0"}  # the smallest seed
+    assert "sm" not in {plane.label for plane in ring}  # it declined
+    dsm = next(plane for plane in ring if plane.label == "dsm")
+    rows = study.samples(dsm.id)
+    for i, j in ((0, 0), (3, 17), (20, 5)):
+        here = [tuple(x) == (dsm.axes[0][j], dsm.axes[1][i]) for x in rows["x"]]
+        assert dsm.model[i, j] == rows.loc[here, "log_model"].item()
+        assert dsm.truth[i, j] == rows.loc[here, "log_true"].item()
+    data = plane_figures.lattice_data(ring)
+    assert data.loc[0, "dsm"] == pytest.approx(dsm.model[0, 0], abs=0.005)
+    assert set(data.columns) == {"x1", "x2", "truth", *(plane.label for plane in ring)}
+
+
+def test_a_fine_lattice_is_thinned_to_what_a_screen_shows():
+    made = frames.load(
+        synthetic.small(datasets=SMALL[1:2], methods=METHODS[:1], lattice=200, seeds=1), None, ""
+    )
+    ((plane,),) = plane_figures.planes(made).values()
+    assert plane.model.shape == (67, 67)
+    assert np.diff(plane.axes[0]) == pytest.approx(9 * 3 / 199)
+    assert len(plane_figures.lattice_data([plane])) == 17**2
 
 
 SVG = b"""<?xml version="1.0"?>

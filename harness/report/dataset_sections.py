@@ -29,7 +29,7 @@ def section(study: Study, expected: DataFrame) -> Section:
     """
     table = _table(study)
     names = sorted(table["dataset_label"].unique(), key=natural)
-    parts = [_part(table[table["dataset_label"] == name], str(name), expected, study) for name in names]
+    parts = [_part(table[table["dataset_label"] == name], str(name), expected) for name in names]
     text = ["All methods on one data set after another; every table can be sorted and filtered."]
     return Section(anchor="data", title="Data set by data set", text=text, parts=parts)
 
@@ -62,7 +62,7 @@ def _table(study: Study) -> DataFrame:
     return tidy.reset_index()
 
 
-def _part(table: DataFrame, name: str, expected: DataFrame, study: Study) -> Section:
+def _part(table: DataFrame, name: str, expected: DataFrame) -> Section:
     metrics = [
         metric for metric in METRICS if f"{metric}_value" in table and table[f"{metric}_value"].notna().any()
     ]

@@ -18,11 +18,20 @@ def counts(study: Study) -> str:
     states = ", ".join(f"{ended[name]:,} {name}" for name in order if name in ended)
     low, high = study.seeds
     seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
-    what = [
-        words.counted(trials["label"].nunique(), "method") + " and settings",
-        words.counted(trials["dataset_label"].nunique(), "data set"),
-    ]
-    return f"{words.counted(len(trials), 'trial')}: {states}. {words.listed(what)}, {seeds} per cell."
+    labels = f"{trials['label'].nunique()} methods and settings"
+    sets = words.counted(trials["dataset_label"].nunique(), "data set")
+    text = f"{words.counted(len(trials), 'trial')}: {states}. {labels} on {sets}, {seeds} per cell."
+    return f"{text}{_tuning(study)}"
+
+
+def _tuning(study: Study) -> str:
+    """What else was trained where rates are tuned; empty where none are."""
+    if study.tuned is None:
+        return ""
+    chosen = study.tuned.trials[study.tuned.trials["rate_factor"] != 1]
+    failed = int(study.choices["failed"].sum() + (~chosen["status"].isin(["ok", "skipped"])).sum())
+    more = words.counted(int(study.choices["tried"].sum()) + len(chosen), "trial")
+    return f" {more} more tuned the rates or ran at those chosen, of which {failed} failed."
 
 
 def missing(study: Study, expected: DataFrame, *, drawn: bool) -> str:

@@ -32,29 +32,37 @@ def section(study: Study, look: Look) -> Section:
     if table.empty:
         none = "No quality was measured along runs of which every seed is ok: there is no front to show."
         return Section(anchor="pareto", title=TITLE, text=[none])
-    few = study.seeds[0] < stats.MIN_SEEDS
-    text = (
-        [f"With {words.counted(study.seeds[0], 'seed')} per cell the front is what was seen, and no ranking."]
-        if few
-        else []
+    if study.seeds[0] < stats.MIN_SEEDS:  # marks only: two runs make no front
+        table = table.assign(front=False)
+        text = [
+            f"With {words.counted(study.seeds[0], 'seed')} per cell nobody is called best: there is no front."
+        ]
+    else:
+        text = []
+    return Section(
+        anchor="pareto",
+        title=TITLE,
+        text=text,
+        pictures=[_picture(table, metric, work, look)],
+        grids=[grid for grid in (front_table(table, work),) if grid.rows],
     )
+
+
+def _picture(table: DataFrame, metric: str, work: str, look: Look) -> Picture:
     name = words.named(metric, per_dim=True)
-    best = (
-        f"{row['label']} at {row['dataset_label']}, d = {row['dim']}" for row in records(last_of_front(table))
-    )
-    figure = Picture(
+    last = records(table[table["front"]].drop_duplicates(PLACE, keep="last"))
+    best = "; ".join(f"{row['label']} at {row['dataset_label']}, d = {row['dim']}" for row in last)
+    front = "Black steps: the front, the best quality seen for no more than that cost. " * bool(last)
+    left = f"who starts at the truth (‡){' and who has an opponent' * (work == 'passes')}"
+    return Picture(
         name="pareto",
-        alt=f"{name} against {WORK[work]} for every method and checkpoint, and the front of the best, per "
-        f"data set at the smallest and the largest d. Best at the largest cost: {'; '.join(best)}.",
+        alt=f"{name} against {WORK[work]} for every method and checkpoint, per data set at the smallest and "
+        f"the largest d.{f' Best at the largest cost: {best}.' * bool(last)}",
         caption=f"Every mark is a checkpoint of a method: geometric means over seeds of {name} and of what "
-        "had been spent. Black steps: the front, the best quality seen for no more than that cost. Left out: "
-        "methods of which a run failed there, the oracle, who starts at the truth (‡)"
-        f"{' and who has an opponent' * (work == 'passes')}. {targets.TIME * (work != 'passes')}{look.key}",
+        f"had been spent. {front}Left out: methods with a failed run there, the oracle, {left}. "
+        f"{targets.TIME * (work != 'passes')}{look.key}",
         draw=partial(draw, table, metric, work, look),
         data=table,
-    )
-    return Section(
-        anchor="pareto", title=TITLE, text=text, pictures=[figure], grids=[front_table(table, work)]
     )
 
 
@@ -90,11 +98,6 @@ def points(rows: DataFrame, trials: DataFrame, work: str) -> DataFrame:
     ]
 
 
-def last_of_front(table: DataFrame) -> DataFrame:
-    """The best of each data set and d, whatever it cost."""
-    return table[table["front"]].drop_duplicates(PLACE, keep="last")
-
-
 def draw(table: DataFrame, metric: str, work: str, look: Look, *, narrow: bool = False) -> Figure:
     """Quality against cost, both logarithmic, a panel per data set and d, the front in black."""
     names = [name for (name,) in drawn(table, ["dataset_label"])[0]]
@@ -107,9 +110,9 @@ def draw(table: DataFrame, metric: str, work: str, look: Look, *, narrow: bool =
         for label, marks in by_label(part):
             ax.plot(marks["cost"], marks["centre"], **look.mark(label, markersize=3.5, alpha=0.8))
         front = part[part["front"]]
-        end = part["cost"].max()
-        x, y = [*front["cost"], end], [*front["centre"], front["centre"].iloc[-1]]
-        ax.step(x, y, where="post", color="black", linewidth=1.2, zorder=1)
+        x, y = [*front["cost"], part["cost"].max()], [*front["centre"], *front["centre"].tail(1)]
+        if len(front):
+            ax.step(x, y, where="post", color="black", linewidth=1.2, zorder=1)
         for label, marks in by_label(front):
             ax.plot(marks["cost"], marks["centre"], **look.mark(label, fillstyle="full", markersize=6))
         ax.set(xscale="log", yscale="log", title=f"{dataset}, d = {d}")

@@ -99,35 +99,39 @@ def _real(study: Study) -> Section:
 
 
 def _plane(study: Study) -> Section:
-    title, rows = "Densities and samples in the plane", plane_figures.pictures(study)
-    shown = []
-    for dataset, part in rows.groupby("dataset_label"):
-        slug = "".join(c if c.isalnum() else "_" for c in str(dataset))
-        lattice, points = ((part["what"] == what).any() for what in ("grid", "model"))
-        if lattice:
-            shown.append(
+    pictures = []
+    for dataset, planes in plane_figures.planes(study).items():
+        slug = "".join(c if c.isalnum() else "_" for c in dataset)
+        lattices, samples = (
+            [one for one in planes if one.model.size],
+            [one for one in planes if len(one.samples)],
+        )
+        if lattices:
+            pictures.append(
                 Picture(
                     name=f"density_{slug}",
                     alt=f"Density of {dataset}, the truth first, then as fitted by each method.",
                     caption=f"{dataset}: fitted densities of one run per method (the smallest seed that "
                     "is ok) beside the truth, one colour scale. The CSV file has a coarser lattice.",
-                    draw=partial(plane_figures.densities, part),
-                    data=plane_figures.lattice_data(part),
+                    draw=partial(plane_figures.densities, lattices),
+                    data=plane_figures.lattice_data(lattices),
                 )
             )
-        if points:
-            shown.append(
+        if samples:
+            pictures.append(
                 Picture(
                     name=f"samples_{slug}",
                     alt=f"Samples of {dataset}, true ones first, then those of each fitted energy.",
                     caption=f"{dataset}: samples of the same runs, drawn from the fitted energies by the "
-                    "sampler that all methods share, beside true ones. The CSV file has 200 of each.",
-                    draw=partial(plane_figures.scatter, part),
-                    data=plane_figures.sample_data(part),
+                    "sampler that all methods share, beside true ones. The CSV file has 100 of each.",
+                    draw=partial(plane_figures.scatter, samples),
+                    data=plane_figures.sample_data(samples),
                 )
             )
-    text = [] if shown else ["No pictures of two-dimensional densities in these tables."]
-    return Section(anchor="densities", title=title, text=text, pictures=shown)
+    text = [] if pictures else ["No pictures of two-dimensional densities in these tables."]
+    return Section(
+        anchor="densities", title="Densities and samples in the plane", text=text, pictures=pictures
+    )
 
 
 def _samples(study: Study, look: Look) -> Section:

@@ -49,8 +49,10 @@ def exponents(cost: DataFrame) -> Grid:
                 more = {"law": found.name, "law_c": found.c, "law_lo": found.lo, "law_hi": found.hi}
                 named = {"label": label, "quantity": quantity}
                 tidy.append({**named, **vars(fit), "d": largest, "cost": value, **more})
+        failed = part.loc[~part["status"].isin(["ok", "skipped", "cancelled"]), "status"].value_counts()
+        row.append(", ".join(f"{n} {status}" for status, n in failed.items()) or "0")
         rows.append(cells(*row, *(laws.get((label, quantity), "–") for quantity in PANELS)))
-    head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point"]
+    head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point", "failed"]
     head += ["law of the wall-clock", "law of the passes"]
     return Grid(
         name="exponents",
