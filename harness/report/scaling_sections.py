@@ -12,7 +12,7 @@ from pandas import DataFrame
 from ebmark import stats
 from ebmark.report import scaling, scaling_figure, scaling_tables, targets, words
 from ebmark.report.frames import Study
-from ebmark.report.grid import records
+from ebmark.report.grid import Grid, records
 from ebmark.report.look import Look, Picture
 from ebmark.report.scaling import BEST
 from ebmark.report.section import Section
@@ -65,7 +65,8 @@ def views(study: Study) -> dict[str, View]:
 
 def section(found: dict[str, View], look: Look) -> Section:
     """Figures and tables of the ``views``, of which there may be none."""
-    pictures, grids = [], []
+    pictures: list[Picture] = []
+    grids: list[Grid] = []
     for name, one in found.items():
         names = scaling.panels(one.rows, 99)
         if not pictures:  # the headline
