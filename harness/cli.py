@@ -242,6 +242,10 @@ def report(
             "-o", "--output", help="A local folder to write to; default DIR/report, of s3://... in results/."
         ),
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="Write LaTeX tables and PDF figures for a paper, to DIR/report/paper."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write report.html, report.md, tables and figures from a results folder."""
@@ -249,7 +253,7 @@ def report(
 
     folder = _results(folder)
     beside = folder if isinstance(folder, Path) else RESULTS / folder.name  # figures are made locally
-    write(Console(as_json=as_json), folder, output or beside / "report")
+    write(Console(as_json=as_json), folder, output or beside / "report", paper=paper)
 
 
 @app.command()

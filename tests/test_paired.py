@@ -34,6 +34,15 @@ def test_paired_is_scipys_test_cell_by_cell():
             np.testing.assert_allclose([ours.below.lo[cell], ours.below.hi[cell]], test, atol=1e-12)
 
 
+@pytest.mark.parametrize("n", [6, 9, 13])
+def test_equal_pairs_are_tested_as_scipy_does(n):
+    rng = np.random.default_rng(n)
+    gap = rng.integers(-2, 6, (4, n)).astype(float)  # zeros and ties
+    gap[:, 0] = 0
+    for row, p in zip(gap, paired(gap, np.zeros(n)).p, strict=True):
+        np.testing.assert_allclose(p, stats.wilcoxon(row, zero_method="zsplit").pvalue, rtol=1e-12)
+
+
 def test_effect_and_share_by_hand():
     ours = paired(np.array([1.0, 2, 3, 4]), np.array([2.0, 4, 2, 4]))
     # gaps -1, -2, 1, 0: ranks 2.5, 4, 2.5, 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +16,11 @@ LATEX = {
     **{"}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$"},
     **{"†": r"$^\dagger$", "‡": r"$^\ddagger$", "≈": r"$\approx$", "≤": r"$\leq$", "∞": r"$\infty$"},
     **{"·": r"$\cdot$", "–": "--", "−": "$-$", "µ": r"$\mu$", "[": "{[}", "]": "{]}", "ν": r"$\nu$"},
-    **{"§": r"\S{}", "≥": r"$\geq$"},
+    **{"§": r"\S{}", "≥": r"$\geq$", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "²": "$^2$"},
+    **{"ο": "o", "ς": r"$\varsigma$"},
 }
-DIGITS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"
+DIGITS = str.maketrans(SUPERSCRIPTS, "-0123456789")
 UNITS = {"µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _NUMBER = re.compile(
     r"\[?(?:d\^)?(?:([-−+]?[\d,]*\.?\d+) × )?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|([-−+]?[\d,]*\.?\d+)|(∞))"
@@ -115,5 +118,13 @@ def latex(grid: Grid) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX shows it."""
-    text = "".join(LATEX.get(letter, letter) for letter in text)
+    text = "".join(LATEX.get(letter) or _known(letter) for letter in text)
     return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda power: f"$^{{{power[0].translate(DIGITS)}}}$", text)
+
+
+def _known(letter: str) -> str:
+    """A letter that LaTeX knows as it is; a Greek one by its name, and what it does not know as ``?``."""
+    name = unicodedata.name(letter, "")
+    if name.startswith("GREEK SMALL LETTER ") and " WITH " not in name:
+        return rf"$\{name.rsplit(' ', 1)[1].lower()}$"
+    return letter if letter.isascii() or name.startswith("LATIN ") or letter in SUPERSCRIPTS else "?"

@@ -4,6 +4,7 @@ Arrays are ``(..., n)`` with the n runs last unless said otherwise; NaN marks wh
 becomes a number: it is left out where means are taken, and charged where costs are added up.
 """
 
+from ebmark.stats.best import best_by_test, pairs_needed
 from ebmark.stats.bootstrap import MIN_BOOTSTRAP, iqm_interval, seed_interval
 from ebmark.stats.censored import tobit_exponent
 from ebmark.stats.comparison import MIN_CD_TASKS, Friedman, Paired, friedman, holm, paired
@@ -32,6 +33,7 @@ __all__ = [
     "Paired",
     "Ranking",
     "best_and_ties",
+    "best_by_test",
     "crossover",
     "ert",
     "ert_interval",
@@ -44,6 +46,7 @@ __all__ = [
     "looks",
     "next_seeds",
     "paired",
+    "pairs_needed",
     "performance_profile",
     "relative_precision",
     "scaling_exponent",

@@ -11,6 +11,8 @@ from scipy import special, stats
 from ebmark.stats.intervals import ALPHA, Array, Interval, t_interval
 from ebmark.stats.ranking import MIN_PAIRS
 
+MAX_EXACT = 13  # pairs of which some are equal: 8192 signs; above, the normal approximation
+MAX_ROWS = 1000  # cells at a time, so that their sums over all signs take 64 MB
 MIN_CD_TASKS = 20  # below, a critical difference is so wide that a diagram of it shows nothing
 
 
@@ -83,8 +85,25 @@ def _signed_ranks(gap: Array, pairs: NDArray[np.intp]) -> tuple[Array, Array]:
         rank = stats.rankdata(np.abs(d), axis=-1)
         effect[here] = (np.sign(d) * rank).sum(-1) / (n * (n + 1) / 2)
         if n >= MIN_PAIRS:
-            p[here] = stats.wilcoxon(d, zero_method="zsplit", axis=-1).pvalue
+            exact = zeros and n <= MAX_EXACT
+            p[here] = _exact(d, rank) if exact else stats.wilcoxon(d, zero_method="zsplit", axis=-1).pvalue
     return p.reshape(pairs.shape), effect.reshape(pairs.shape)
+
+
+def _exact(d: Array, rank: Array) -> Array:
+    """Two-sided p ``(c,)`` of gaps ``(c, n)`` with zeros, over all signs; scipy loops over them in Python.
+
+    A zero's rank counts half, whatever the sign (zsplit).
+    """
+    if len(d) > MAX_ROWS:
+        pieces = [slice(i, i + MAX_ROWS) for i in range(0, len(d), MAX_ROWS)]
+        return np.concatenate([_exact(d[piece], rank[piece]) for piece in pieces])
+    n = d.shape[-1]
+    signs = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    moved = np.where(d != 0, rank, 0.0)
+    sums, seen = moved @ signs.T, (moved * (d > 0)).sum(-1)[:, None]
+    tails = [(sums >= seen - 1e-9).mean(-1), (sums <= seen + 1e-9).mean(-1)]
+    return np.minimum(2 * np.min(tails, axis=0), 1.0)
 
 
 def _share(hits: Array, n: NDArray[np.intp]) -> Interval:
