@@ -103,7 +103,7 @@ def _exact(d: Array, rank: Array) -> Array:
     moved = np.where(d != 0, rank, 0.0)
     sums, seen = moved @ signs.T, (moved * (d > 0)).sum(-1)[:, None]
     tails = [(sums >= seen - 1e-9).mean(-1), (sums <= seen + 1e-9).mean(-1)]
-    return np.minimum(2 * np.min(tails, axis=0), 1.0)
+    return np.asarray(np.minimum(2 * np.min(tails, axis=0), 1.0))
 
 
 def _share(hits: Array, n: NDArray[np.intp]) -> Interval:
