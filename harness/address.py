@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,17 +24,21 @@ def must_answer(address: str) -> None:
         raise RunError(
             f"--address {address}: a client's address; allowed: auto, or HOST:PORT of the head node"
         )
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not re.fullmatch(r".+:\d+", address):
         raise RunError(f"--address {address}: no address; allowed: auto, or HOST:PORT such as 10.0.0.1:6379")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
+        _knock(address)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise RunError(
             f"--address {address}: nothing answers there ({why}); next: `ray start --head` on that node, "
             "or leave --address out to run on this machine alone"
         ) from error
+
+
+def _knock(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
 
 
 def open_to_all(address: str) -> bool | None:
@@ -45,6 +50,10 @@ def open_to_all(address: str) -> bool | None:
         "import sys; from ray._raylet import GcsClient; "
         "GcsClient(address=sys.argv[1]).internal_kv_get(b'session_name', b'session')"
     )
+    try:
+        _knock(address)
+    except (OSError, OverflowError):
+        return None
     without = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
     try:
         done = subprocess.run(

@@ -66,14 +66,15 @@ class Nodes:
     Args:
         n: how many.
         cpus: of each.
+        token: whether they ask for one.
 
     Attributes:
         folder: seen by every node.
         work: the driver's current folder, empty on every node but the head, where the driver runs.
     """
 
-    def __init__(self, n: int = 3, cpus: int = 1) -> None:
-        self.n, self.cpus = n, cpus
+    def __init__(self, n: int = 3, cpus: int = 1, *, token: bool = True) -> None:
+        self.n, self.cpus, self.mode = n, cpus, "token" if token else "disabled"
         self._name = f"eb{secrets.token_hex(3)}"
         self.folder = Path(tempfile.mkdtemp(prefix="eb-", dir="/tmp"))
         self.work = self.folder / "work"
@@ -91,7 +92,7 @@ class Nodes:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         # Ray is told to close its eyes to the world: see docs/privacy.md.
         quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/"}
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self._token)}
+        token = {"RAY_AUTH_MODE": self.mode, "RAY_AUTH_TOKEN_PATH": str(self._token)}
         return {**inherited, **quiet, **token, **HEALTH, "HOME": str(self.folder / "home")}
 
     def __enter__(self) -> Self:

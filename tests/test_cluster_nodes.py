@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,25 @@ def test_what_a_node_lacks_and_a_missing_token_are_one_line_before_anything_runs
         said.count("\n") == 1 and "the cluster asks for its token" in said and "RAY_AUTH_MODE=token" in said
     )
     assert not list(nodes.work.glob("refused/trials/*"))
+
+
+def doctor(nodes: Nodes) -> dict[str, dict[str, str | bool | None]]:
+    out, err = nodes.driver("doctor", "--json").communicate(timeout=240)
+    assert out, err
+    return {check["name"]: check for check in json.loads(out)}
+
+
+def test_the_doctor_tells_a_cluster_with_a_token_from_one_without_and_so_does_a_run(nodes: Nodes):
+    found = doctor(nodes)
+    assert (
+        found["ray authentication"]["ok"] and f"{nodes.address} asks" in found["ray authentication"]["found"]
+    )
+    assert found["ray ports"]["ok"] is None and "with a token" in found["ray ports"]["found"]
+    with Nodes(1, token=False) as open_one:
+        found = doctor(open_one)
+        for name, told in (("ray authentication", "without a token"), ("ray ports", "to other machines")):
+            assert found[name]["ok"] is False and told in found[name]["found"]
+            assert "RAY_AUTH_MODE=token" in found[name]["mend"]
+        write(open_one, seeds=1)
+        said = ended(start(open_one, "out"))
+        assert said.startswith("note: the cluster asks for no token") and "3 ok" in said

@@ -78,15 +78,18 @@ def connect(
     else:
         bag = packed(plugins)
         ray = join(address, bag, THREADS)
-    everything = nodes(ray)
-    need = fitted(need, everything)
-    seats = [node for node in everything if node.slots(need)]
-    notes = [idle(need, everything)]
-    if address is not None:
-        machines = look_over(ray, seats, bag, plugins)
-        notes.append(OPEN if open_to_all(ray.get_runtime_context().gcs_address) else "")
-        here = {row["host"] for row in machines.values()}
-        notes.append(ELSEWHERE if timed_on and not here.intersection(timed_on) else "")
+    try:
+        everything = nodes(ray)
+        need = fitted(need, everything)
+        seats = [node for node in everything if node.slots(need)]
+        notes = [idle(need, everything)]
+        if address is not None:
+            hosts = {row["host"] for row in look_over(ray, seats, bag, plugins).values()}
+            notes.append(OPEN if open_to_all(ray.get_runtime_context().gcs_address) else "")
+            notes.append(ELSEWHERE if timed_on and not hosts.intersection(timed_on) else "")
+    except BaseException:
+        ray.shutdown()
+        raise
     return Cluster(
         ray=ray,
         bag=bag,
