@@ -131,7 +131,11 @@ def test_a_method_that_nobody_knows_is_shown_like_any_other(quick, tmp_path):
 
 
 def test_no_target_is_said(quick, tmp_path):
-    assert "sets no target quality" in Page(written(small(datasets=SMALL[:1]), tmp_path, spec=None)).text
+    text = Page(written(small(datasets=SMALL[:1]), tmp_path, spec=None)).text
+    assert (
+        "No target is set; the smallest mean of Fisher divergence / d is that of sm in 2 of 2 cells" in text
+    )
+    assert "a [[target]] table sets one" in text
 
 
 def test_a_target_that_nothing_reached_is_all_crosses(quick, tmp_path):

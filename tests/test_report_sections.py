@@ -67,9 +67,9 @@ def test_the_front_of_planted_points_is_named_at_each_share_of_the_cost(study):
         }
     ).sort_values("cost")  # fmt: skip
     found = texts(pareto.front_table(rows, "seconds_cost"))
-    assert found["a, d = 2", "at 1 %"] == "x: 4.0"
-    assert found["a, d = 2", "at 10 %"] == "y: 3.0"
-    assert found["a, d = 2", "at 100 %"] == "x: 1.0"
+    assert found["a, d = 2", "at 1 % of the cost"] == "x: 4.0"
+    assert found["a, d = 2", "at 10 % of the cost"] == "y: 3.0"
+    assert found["a, d = 2", "at 100 % of the cost"] == "x: 1.0"
     assert found["a, d = 2", "the whole cost"] == "1.7 min"
 
 

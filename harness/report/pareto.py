@@ -26,9 +26,7 @@ SHARES = (0.01, 0.1, 1.0)  # of the largest cost
 
 def section(study: Study, look: Look) -> Section:
     """The front of every data set at its smallest and largest d, as a figure and a table."""
-    metric, rows = curves(study)
-    work = "seconds_cost" if rows["seconds_cost"].notna().any() else "passes"
-    table = points(rows[rows[work].notna()], study.quality, work)
+    metric, work, table = _measured(study)
     if table.empty:
         none = "No quality was measured along runs of which every seed is ok: there is no front to show."
         return Section(anchor="pareto", title=TITLE, text=[none])
@@ -48,11 +46,37 @@ def section(study: Study, look: Look) -> Section:
     )
 
 
+def _measured(study: Study) -> tuple[str, str, DataFrame]:
+    """The metric, what cost is counted in, and the points."""
+    metric, rows = curves(study)
+    work = "seconds_cost" if rows["seconds_cost"].notna().any() else "passes"
+    return metric, work, points(rows[rows[work].notna()], study.quality, work)
+
+
+def answer(study: Study) -> str:
+    """Who reaches the best quality where no target is set: in how many cells, and one of them in numbers."""
+    metric, _, table = _measured(study)
+    last = table[table["front"]].drop_duplicates(PLACE, keep="last")
+    if last.empty or study.seeds[0] < stats.MIN_SEEDS:
+        return "The study sets no target quality, so what it costs to reach one is not stated."
+    wins = last["label"].astype(str).value_counts()
+    most = sorted(wins.index[wins == wins.max()])[0]
+    one = records(last[last["label"] == most].sort_values(["dim", "dataset_label"]).tail(1))[0]
+    name = words.named(metric, per_dim=True)
+    cells_ = words.counted(len(last), "cell")
+    value, lo, hi = (words.number(one[end]) for end in ("centre", "lo", "hi"))
+    return (
+        f"No target is set; the smallest mean of {name} is that of {most} in {wins.max()} of {cells_} "
+        "(data set and d), whether or not it can be told from the next, such as "
+        f"{value} [{lo}, {hi}] on {one['dataset_label']} at d = {one['dim']}."
+    )
+
+
 def _picture(table: DataFrame, metric: str, work: str, look: Look) -> Picture:
     name = words.named(metric, per_dim=True)
     last = records(table[table["front"]].drop_duplicates(PLACE, keep="last"))
     best = "; ".join(f"{row['label']} at {row['dataset_label']}, d = {row['dim']}" for row in last)
-    front = "Black steps: the front, the best quality seen for no more than that cost. " * bool(last)
+    front = "Steps: the front, the best quality seen for no more than that cost. " * bool(last)
     left = f"who starts at the truth (‡){' and who has an opponent' * (work == 'passes')}"
     return Picture(
         name="pareto",
@@ -149,7 +173,7 @@ def front_table(table: DataFrame, work: str) -> Grid:
         caption="The best quality seen for no more than a hundredth, a tenth and all of the largest cost, by "
         "whom: geometric mean with Student's 95 % interval (none below 3 seeds). Neighbours on the front may "
         "be indistinguishable: the tables of quality say which differ. –: no checkpoint that early.",
-        head=["data", *(f"at {words.percent(share)}" for share in SHARES), "the whole cost"],
+        head=["data", *(f"at {words.percent(share)} of the cost" for share in SHARES), "the whole cost"],
         rows=rows,
         tidy=tidy,
     )

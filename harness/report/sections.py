@@ -10,6 +10,7 @@ from pandas import DataFrame
 from ebmark import stats
 from ebmark.report import (
     chain_figures,
+    cost_figures,
     cost_sections,
     dataset_sections,
     evaluation,
@@ -41,7 +42,11 @@ def report(study: Study, look: Look) -> Report:
     found = scaling_sections.views(study)
     scaling, tuned = scaling_sections.section(found, look), tuning(study)
     evaluated, few = evaluators(study), study.seeds[0] < stats.MIN_SEEDS
-    first = [*scaling.pictures, *([] if few else target.pictures), *cost.pictures, *target.pictures]
+    front = pareto.section(study, look)
+    reached = [] if few else target.pictures
+    steps, untimed = cost.pictures, not cost_figures.usable(study.cost, "seconds").size
+    others = [*front.pictures, *steps] if untimed and not few else [*steps, *front.pictures]
+    first = [*scaling.pictures, *reached, *others]
     sections = [
         *([scaling] if found else []),
         *([tuned] if tuned else []),
@@ -50,7 +55,7 @@ def report(study: Study, look: Look) -> Report:
         cost_sections.curves(study, look),
         target,
         cost_sections.quality(study),
-        pareto.section(study, look),
+        front,
         _real(study),
         stability.section(study),
         _diagnostics(study, look),
@@ -75,8 +80,9 @@ def _answer(
 ) -> list[tuple[str, str]]:
     """Three sentences: what a quality costs, what a step costs, how much of it is sampling."""
     quality = scaling_sections.answers(found)[:1]
+    reached = ("Quality", pareto.answer(study)) if expected.empty else None
     return [
-        *(quality or [("Cost to a target", facts.reaching(runs, expected))]),
+        *(quality or [reached or ("Cost to a target", facts.reaching(runs, expected))]),
         ("Cost of a step", facts.growth(study)),
         ("Sampling", facts.sampling(study)),
     ]
