@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO, TypeVar
 
 WIDTH = 20
 EVERY = 0.2  # seconds between two drawings
+T = TypeVar("T")
 
 
 def live(out: TextIO) -> bool:
@@ -51,6 +54,13 @@ class Bar:
         parts = [self.label, "#" * marks + "." * (WIDTH - marks), f"{share:4.0%}", text]
         self._write("  ".join([*filter(None, parts), f"{left:.0f} s left" if left else ""]).rstrip())
 
+    def over(self, items: Sequence[T]) -> Iterator[T]:
+        """The items one after the other, each of them an equal share."""
+        for i, item in enumerate(items):
+            self.show(i / len(items), f"{i} of {len(items)}")
+            yield item
+        self.close()
+
     def close(self) -> None:
         """Clears the line."""
         if self._length:
@@ -60,3 +70,30 @@ class Bar:
     def _write(self, line: str) -> None:
         print(f"\r{line:<{self._length}}", end="", file=self.out, flush=True)
         self._length = len(line)
+
+
+class OneLine(io.TextIOBase):
+    """A stream in which a line is written over by the next; those that matter stay.
+
+    Args:
+        out: the output of a notebook's cell.
+        passing: what a line begins with that need not stay.
+    """
+
+    def __init__(self, out: TextIO, passing: str = r"\[\d+/\d+\] (ok|skipped) ") -> None:
+        self._out, self._passing = out, re.compile(passing)
+        self._part, self._length = "", 0
+
+    def write(self, text: str) -> int:
+        """Takes text; whole lines are shown."""
+        *lines, self._part = (self._part + text).split("\n")
+        for line in lines:
+            passes = self._passing.match(line) is not None
+            print(f"\r{line:<{self._length}}", end="" if passes else "\n", file=self._out, flush=True)
+            self._length = len(line) if passes else 0
+        return len(text)
+
+    def end(self) -> None:
+        """The line that is shown stays."""
+        if self._length:
+            print(file=self._out, flush=True)

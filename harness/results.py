@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from ebmark.bar import OneLine, live
 from ebmark.locations import Location, location
 from ebmark.record import TABLES
 from ebmark.store import read as read_tables
@@ -186,6 +187,8 @@ def run(
         raise SpecError("run: a study that is read already takes no options; give them to its load()")
     folder = location(str(output)) if output is not None else Path("results") / study.name
     address = address or os.environ.get("RAY_ADDRESS") or None
+    line = OneLine(sys.stdout)
+    shown: Any = line if live(sys.stdout) and not sys.stdout.isatty() else sys.stdout
     with open(os.devnull, "w") as nowhere:
         outcome, _ = carry_out(
             study,
@@ -195,8 +198,9 @@ def run(
             address=address,
             rerun=rerun,
             only=only,
-            out=sys.stdout if progress else nowhere,
+            out=shown if progress else nowhere,
         )
+    line.end()
     if outcome.interrupted:
         raise KeyboardInterrupt(f"what had finished is kept in {folder}; the same call runs the rest")
     return Run(folder=folder, trained=outcome.trained, counts=outcome.counts, warnings=outcome.warnings)

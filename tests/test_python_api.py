@@ -19,7 +19,7 @@ from torch import nn
 import ebmark
 from ebmark import registry
 from ebmark.api import Energy, Method, Passes, Rng, method
-from ebmark.bar import Bar
+from ebmark.bar import Bar, OneLine
 from ebmark.errors import EbmarkError, SpecError, StoreError
 from ebmark.evaluate import points
 from ebmark.execute import attempt_at
@@ -463,3 +463,27 @@ def test_a_bar_says_share_and_time_left_and_clears_itself():
     quiet = io.StringIO()
     Bar("dsm", out=quiet).show(0.5)
     assert quiet.getvalue() == ""
+
+
+def test_a_bar_over_items_gives_each_of_them():
+    now, out = [0.0], io.StringIO()
+    bar, seen = Bar("plan", out=out, shown=True, clock=lambda: now[0]), []
+    for item in bar.over("abcd"):
+        seen.append(item)
+        now[0] += 1
+    assert seen == list("abcd")
+    assert "\rplan  ##########..........   50%  2 of 4  2 s left" in out.getvalue()
+
+
+def test_in_a_notebook_lines_of_trials_that_are_ok_are_written_over():
+    out = io.StringIO()
+    line = OneLine(out)
+    print("2 trials to run", file=line)
+    print("[1/3] ok       cd on gaussian", file=line)
+    print("[2/3] ok       nce", file=line)
+    print("[3/3] diverged dsm on gaussian: the loss is nan", file=line)
+    line.end()
+    first, second, third = out.getvalue().split("\n")[:3]
+    assert first == "\r2 trials to run"
+    assert second.startswith("\r[1/3] ok       cd on gaussian\r[2/3] ok       nce           \r[3/3] diverged")
+    assert third == ""

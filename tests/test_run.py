@@ -172,7 +172,9 @@ def test_interrupting_keeps_what_is_finished(tmp_path, runner):
     driver.send_signal(signal.SIGINT)
     out, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
-    assert "everything that finished is kept" in out
+    kept = len(read(tmp_path / "out").trials.query("status != 'cancelled'"))
+    assert f"everything that finished is kept: {kept} trials in out" in out
+    assert out.splitlines()[-1] == f"go on with: ebmark run small.toml -o out --runner {runner}"
     counts = read(tmp_path / "out").trials["status"].value_counts()
     assert counts["ok"] >= 2
     assert counts["cancelled"] >= 1

@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from ebmark import registry
+from ebmark.bar import Bar
 from ebmark.console import Console
 from ebmark.costs import Measured
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
@@ -47,7 +48,7 @@ def show(console: Console, study: Study, folder: Location, measured: Measured | 
     statuses = dict(zip(stored["id"], stored["status"], strict=True))
     left = {job.trial.id for job in missing(trials, stored, lane=planned_lane(folder, trials, stored))}
     costs = Costs.beside(folder, measured)
-    predictions = {trial.id: costs.predict(trial) for trial in trials}
+    predictions = {trial.id: costs.predict(trial) for trial in Bar("plan").over(trials)}
     rows = _cells(trials, statuses, left, predictions)
     console.table(rows, COLUMNS)
     todo = [trial for trial in trials if trial.id in left]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from ebmark.bar import Bar
 from ebmark.console import Console
 from ebmark.locations import Location
 from ebmark.specfile import overlay
@@ -22,12 +23,16 @@ def write(console: Console, folder: Location, out: Path, *, paper: bool) -> None
         f"{spec['name']}-quick"
     }:  # the file is stored as it was written
         spec = overlay(spec, spec.get("quick", {})) | {"name": f"{spec['name']}-quick"}
-    if paper:
-        from ebmark.report.paper import write as make
-    else:
-        from ebmark.report.page import write as make
     title = (spec or {}).get("name", folder.name)
-    files = make(tables, out / "paper" if paper else out, spec=spec, title=title)
-    first = out / "paper" / "main.tex" if paper else out / "report.html"
+    if paper:
+        from ebmark.report.paper import write as write_paper
+
+        files, first = write_paper(tables, out / "paper", spec=spec, title=title), out / "paper" / "main.tex"
+    else:
+        from ebmark.report.page import write as write_page
+
+        bar = Bar("report")
+        files, first = write_page(tables, out, spec=spec, title=title, progress=bar.show), out / "report.html"
+        bar.close()
     console.say(f"{first} and {len(files) - 1} more files")
     console.document({"folder": str(folder), "files": [str(path) for path in files]})

@@ -146,7 +146,7 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
         console.say(f"stopped adding seeds: {rounds.reason}")
     if outcome.interrupted:
         kept = sum(n for status, n in outcome.counts.items() if status != "cancelled")
-        console.say(f"interrupted; {kept} trials that finished are kept, a report may be made of them")
+        console.say(f"interrupted; everything that finished is kept: {kept} trials in {outcome.folder}")
         console.say(f"go on with: {command}")
     else:
         console.say(f"next: ebmark report {outcome.folder}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,14 @@ class Embedded:
     narrow: str
 
 
-def write(tables: Tables, out: Path, *, spec: Mapping[str, Any] | None, title: str) -> list[Path]:
+def write(
+    tables: Tables,
+    out: Path,
+    *,
+    spec: Mapping[str, Any] | None,
+    title: str,
+    progress: Callable[[float, str], object] = lambda share, what: None,
+) -> list[Path]:
     """Writes report.html, report.md, tables/ and figures/ below ``out``; the same tables give the same bytes.
 
     Args:
@@ -41,6 +48,7 @@ def write(tables: Tables, out: Path, *, spec: Mapping[str, Any] | None, title: s
         out: the folder, made where it is missing.
         spec: the parsed study file, for its targets and to be shown.
         title: of the page.
+        progress: told what share is done, and what comes next.
 
     Returns:
         The files written.
@@ -54,7 +62,7 @@ def write(tables: Tables, out: Path, *, spec: Mapping[str, Any] | None, title: s
     look = Look(study.labels, first["method"].astype(str).tolist())
     with theme():
         page = report(study, look)
-        return [*_tables(page, out / "tables"), *_pages(page, out)]
+        return [*_tables(page, out / "tables"), *_pages(page, out, progress)]
 
 
 def _tables(page: Report, folder: Path) -> list[Path]:
@@ -67,11 +75,12 @@ def _tables(page: Report, folder: Path) -> list[Path]:
     return written
 
 
-def _pages(page: Report, out: Path) -> list[Path]:
+def _pages(page: Report, out: Path, progress: Callable[[float, str], object]) -> list[Path]:
     folder = out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     written, embedded = [], {}
     for i, picture in enumerate(page.pictures):
+        progress(i / len(page.pictures), picture.name)
         embedded[picture.name] = _embed(picture, folder, f"f{i}")
         written += [folder / f"{_safe(picture.name)}{suffix}" for suffix in (".svg", ".png", ".csv")]
         written[-1].write_text(csv(picture.data), encoding="utf-8", newline="\n")
