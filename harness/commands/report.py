@@ -14,6 +14,7 @@ from ebmark.store import read
 
 def write(console: Console, folder: Location, out: Path, *, paper: bool) -> None:
     """Writes the report, or with ``paper`` what goes into one, below it; damaged parts are named."""
+    bar = Bar("report")
     tables = read(folder)
     for warning in tables.warnings:
         console.say(f"warning: {warning}")
@@ -31,7 +32,6 @@ def write(console: Console, folder: Location, out: Path, *, paper: bool) -> None
     else:
         from ebmark.report.page import write as write_page
 
-        bar = Bar("report")
         files, first = write_page(tables, out, spec=spec, title=title, progress=bar.show), out / "report.html"
         bar.close()
     console.say(f"{first} and {len(files) - 1} more files")

@@ -57,6 +57,7 @@ def write(
         StoreError: there is no trial.
     """
     mpl.use("Agg")
+    progress(0.0, "statistics")
     study = load(tables, spec, title)
     first = study.trials.drop_duplicates("label")
     look = Look(study.labels, first["method"].astype(str).tolist())
