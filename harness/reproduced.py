@@ -91,7 +91,9 @@ class Run:
         return np.asarray(trials["id"].map(by_id.to_dict()), dtype=float)
 
     def trusted(self, trials: DataFrame, quantity: str) -> bool:
-        """Whether every value at the last checkpoint may be ranked."""
+        """Whether every value at the last checkpoint may be ranked; of a cost, whether every timing may."""
+        if trials["lane"].iloc[0] == "cost":
+            return bool(trials["trusted"].all())
         rows = self.curve[self.curve["id"].isin(trials["id"])]
         rows = rows[rows["metric"] == quantity.partition(" ")[2]]
         rows = rows[rows["step"] == rows.groupby("id")["step"].transform("max")]
@@ -156,7 +158,7 @@ def columns(trials: DataFrame) -> Mapping[str, str]:
     order = sorted(settings, key=lambda column: [settings[column][key] for key in differ])
     names = {"dim": "d"}
     return {
-        column: ", ".join(f"{names.get(key, key)} = {settings[column][key]:g}" for key in differ) or column
+        column: ", ".join(f"{names.get(key, key)} = {settings[column][key]:g}" for key in differ) or "value"
         for column in order
     }
 
@@ -170,7 +172,7 @@ def cell(run: Run, trials: DataFrame, table: Mapping[str, Any]) -> str:
         return str(trials["status"].iloc[0])
     values = run.values(ok, table["quantity"], table.get("over"))
     text = number(seed_interval(values, log=table.get("log", False)))
-    mark = "" if table.get("lane") == "cost" or run.trusted(ok, table["quantity"]) else "†"
+    mark = "" if run.trusted(ok, table["quantity"]) else "†"
     share = f" ({len(ok)}/{len(trials)})" if len(ok) < len(trials) else ""
     return text + mark + share
 

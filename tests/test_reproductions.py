@@ -44,6 +44,10 @@ def test_a_printed_value_stands_for_the_numbers_that_round_to_it(paper, low, hig
     ("ours", "said"),
     [
         (interval(0.2, 0.1, 0.3), "lower"),
+        (interval(0.44, 0.43, 0.445), "yes"),
+        (interval(0.41, 0.40, 0.42), "lower"),
+        (interval(0.72, 0.715, 0.73), "yes"),
+        (interval(0.75, 0.74, 0.76), "higher"),
         (interval(0.2, 0.1, 0.46), "yes"),
         (interval(0.9, 0.69, 1.1), "yes"),
         (interval(0.9, 0.71, 1.1), "higher"),
