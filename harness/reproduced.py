@@ -93,7 +93,7 @@ class Run:
     def trusted(self, trials: DataFrame, quantity: str) -> bool:
         """Whether every value at the last checkpoint may be ranked; of a cost, whether every timing may."""
         if trials["lane"].iloc[0] == "cost":
-            return bool(trials["trusted"].all())
+            return quantity != "step_seconds" or bool(trials["trusted"].all())
         rows = self.curve[self.curve["id"].isin(trials["id"])]
         rows = rows[rows["metric"] == quantity.partition(" ")[2]]
         rows = rows[rows["step"] == rows.groupby("id")["step"].transform("max")]
@@ -137,7 +137,16 @@ def _relative_variance(run: Run, trials: DataFrame) -> Array:
     return np.asarray(trials["batch"].to_numpy(dtype=float) * run.values(trials, "last log_density_mse"))
 
 
-DERIVED: Mapping[str, Any] = {"information": _information, "relative variance": _relative_variance}
+def _mebibytes(run: Run, trials: DataFrame) -> Array:
+    """Peak memory."""
+    return trials["memory"].to_numpy(dtype=float) / 2**20
+
+
+DERIVED: Mapping[str, Any] = {
+    "information": _information,
+    "relative variance": _relative_variance,
+    "MiB": _mebibytes,
+}
 
 
 def select(run: Run, value: Mapping[str, Any]) -> DataFrame:
