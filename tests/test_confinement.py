@@ -142,9 +142,7 @@ def test_names_in_tables_of_others_stay_in_the_report():
         answer=[],
         headline=None,
         missing=[],
-        sections=[
-            Section(anchor="", title="", grids=[Grid(name=evil, title="", caption="", head=["a"], rows=[])])
-        ],
+        sections=[section],
     )
     for path in page._tables(report, Path("report/tables")):
         assert path.is_file() and path.parent == Path("report/tables")
