@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +35,7 @@ _TYPES = {
     "timestamp[us, tz=UTC]": pa.timestamp("us", tz="UTC"),
     "list<double>": pa.list_(pa.float64()),
 }
+_GROUP = 2**17  # rows
 _HINTS = {
     errno.ENOSPC: "; free some space and give the same command again, it resumes",
     errno.EDQUOT: "; free some of your quota and give the same command again, it resumes",
@@ -133,6 +136,16 @@ def write_table(path: Location, data: pa.Table, *, sync: bool = True) -> None:
     sink = pa.BufferOutputStream()
     pq.write_table(data, sink, compression="zstd", write_page_checksum=True)
     write_atomic(path, sink.getvalue(), sync=sync)
+
+
+def write_rows(path: Location, data: pa.Table, rows: npt.NDArray[np.int64]) -> None:
+    """Writes these rows of a table as one file, a group at a time: they are never all in memory twice."""
+    sink = pa.BufferOutputStream()
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(sink, data.schema, **options) as writer:
+        for begin in range(0, max(len(rows), 1), _GROUP):
+            writer.write_table(data.take(pa.array(rows[begin : begin + _GROUP])))
+    write_atomic(path, sink.getvalue())
 
 
 def read_table(path: Location, table: str, columns: Sequence[str] | None = None) -> pa.Table:

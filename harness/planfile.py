@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ def read_plan(folder: Location) -> dict[str, float]:
     no plan; all 0 in a plan of before there were forecasts.
     """
     stored = read_json(folder / FILE, _is_plan)
-    return dict.fromkeys(stored, 0.0) if isinstance(stored, list) else stored or {}
+    if isinstance(stored, list):
+        return dict.fromkeys(stored, 0.0)
+    return {id: value if math.isfinite(value) else 0.0 for id, value in (stored or {}).items()}
 
 
 def _is_plan(stored: Any) -> bool:

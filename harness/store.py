@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Self
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from ebmark.parts import (
     sync_folder,
     to_arrow,
     write_atomic,
+    write_rows,
     write_table,
 )
 from ebmark.record import SCHEMA, Record
@@ -31,13 +33,17 @@ from ebmark.saves import forget, tidy
 from ebmark.tables import (
     PARTED,
     Loaded,
+    Rows,
     Tables,
+    attempts,
+    curve_rows,
     done,
+    env_rows,
     in_order,
-    kept,
     latest,
     load,
     model_path,
+    newest_rows,
     read,
     read_model,
     read_samples,
@@ -124,14 +130,17 @@ class Store:
         Raises:
             StoreError: the parts cannot be written; nothing is lost then.
         """
-        loaded = {table: load(self.folder, table) for table in PARTED}
-        tables = kept(loaded)
         number, self._number = self._number, self._number + 1
+        loaded: dict[str, Loaded] = {}
+        newest: dict[str, int] = {}
         for table in reversed(PARTED):  # trials first: no part of another table may be beyond its newest
-            data = tables[table] if table == "env" else in_order(tables[table], order)
-            write_table(part_path(self.folder / table, number), data)
-        for table, part in loaded.items():
-            _retire(self.folder / table, part)
+            part = load(self.folder, table)
+            rows, newest = _rows_to_keep(table, part.data, newest)
+            rows = rows if table == "env" else in_order(part.data, rows, order)
+            write_rows(part_path(self.folder / table, number), part.data, rows)
+            loaded[table] = replace(part, data=part.data.slice(0, 0))  # one table at a time is in memory
+        for table in PARTED:
+            _retire(self.folder / table, loaded[table])
         tidy(self.folder)
         return warnings(loaded)
 
@@ -192,6 +201,14 @@ def _rows(records: Sequence[Record], known: set[Any]) -> dict[str, list[dict[str
         ],
         "env": [row for id, row in environments.items() if id not in known],
     }
+
+
+def _rows_to_keep(table: str, data: pa.Table, newest: dict[str, int]) -> tuple[Rows, dict[str, int]]:
+    """The rows that no later attempt replaces; and the newest attempts, known once from ``trials``."""
+    if table == "trials":
+        rows = newest_rows(data)
+        return rows, attempts(data.select(["id", "attempt"]).take(pa.array(rows)))
+    return (curve_rows(data, newest) if table == "curve" else env_rows(data)), newest
 
 
 def _retire(folder: Location, part: Loaded) -> None:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -21,6 +23,7 @@ from ebmark.parts import DamagedPartError, part_paths, read_table, reason, to_ar
 PARTED = ("curve", "env", "trials")  # tables in parts, in the order of an append
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _MAKE = "results are made by `ebmark run STUDY -o DIR`"
+Rows: TypeAlias = npt.NDArray[np.int64]  # numbers of rows, (n,)
 _LISTINGS = 10  # parts are listed again when a compaction removes one under the reader
 
 
@@ -127,7 +130,8 @@ def done(folder: Location) -> pd.DataFrame:
     if not there:
         return to_frame(to_arrow("trials", []).select(columns))
     must_be_results(folder)
-    return to_frame(_newest(load(folder, "trials", [*columns, "finished"]).data).select(columns))
+    trials = load(folder, "trials", [*columns, "finished"]).data
+    return to_frame(trials.take(pa.array(newest_rows(trials))).select(columns))
 
 
 def latest(results: Path) -> Path:
@@ -183,10 +187,13 @@ def _load_listed(paths: Sequence[Location], table: str, columns: Sequence[str] |
 
 def kept(loaded: Mapping[str, Loaded]) -> dict[str, pa.Table]:
     """The tables without doubles: the newest attempt of every trial, and what belongs to it."""
-    trials = _newest(loaded["trials"].data)
-    curve, env = loaded["curve"].data, loaded["env"].data
-    environments = env.select(["env"]).to_pandas().drop_duplicates()
-    return {"trials": trials, "curve": _curve_of(trials, curve), "env": _take(env, environments.index)}
+    trials, curve, env = (loaded[table].data for table in ("trials", "curve", "env"))
+    trials = trials.take(pa.array(newest_rows(trials)))
+    return {
+        "trials": trials,
+        "curve": curve.take(pa.array(curve_rows(curve, attempts(trials)))),
+        "env": env.take(pa.array(env_rows(env))),
+    }
 
 
 def warnings(loaded: Mapping[str, Loaded]) -> tuple[str, ...]:
@@ -194,27 +201,38 @@ def warnings(loaded: Mapping[str, Loaded]) -> tuple[str, ...]:
     return tuple(line for part in loaded.values() for line in part.damaged.values())
 
 
-def in_order(data: pa.Table, ids: Sequence[str]) -> pa.Table:
-    """Rows sorted by the place of their ``id`` in ``ids``, others last; rows of one id keep their order."""
+def in_order(data: pa.Table, rows: Rows, ids: Sequence[str]) -> Rows:
+    """These rows by the place of their ``id`` in ``ids``, others last; rows of one id keep their order."""
     place = {id: i for i, id in enumerate(ids)}
-    places = [place.get(id, len(place)) for id in data["id"].to_pylist()]
-    return data.take(pa.array(np.argsort(np.asarray(places, dtype=np.int64), kind="stable")))
+    places = [place.get(id, len(place)) for id in data["id"].take(pa.array(rows)).to_pylist()]
+    return rows[np.argsort(np.asarray(places, dtype=np.int64), kind="stable")]
 
 
-def _newest(trials: pa.Table) -> pa.Table:
+def newest_rows(trials: pa.Table) -> Rows:
+    """The rows of the newest attempts, in the order in which they lie."""
     keys = trials.select(["id", "attempt", "finished"]).to_pandas()
     by_age = keys.sort_values(
         ["attempt", "finished"], na_position="first"
     )  # stable: of equals the last written
-    return _take(trials, by_age.drop_duplicates("id", keep="last").index.sort_values())
+    return _rows(by_age.drop_duplicates("id", keep="last").index.sort_values())
 
 
-def _curve_of(trials: pa.Table, curve: pa.Table) -> pa.Table:
-    attempts = dict(zip(trials["id"].to_pylist(), trials["attempt"].to_pylist(), strict=True))
+def attempts(trials: pa.Table) -> dict[str, int]:
+    """The attempt of each trial of a table without doubles."""
+    return dict(zip(trials["id"].to_pylist(), trials["attempt"].to_pylist(), strict=True))
+
+
+def curve_rows(curve: pa.Table, attempts: Mapping[str, int]) -> Rows:
+    """The rows of these attempts, each once."""
     keys = curve.select(["id", "attempt", "step", "metric", "source"]).to_pandas()
     current = keys[keys["attempt"] == keys["id"].map(attempts)]
-    return _take(curve, current.drop_duplicates(["id", "step", "metric", "source"], keep="last").index)
+    return _rows(current.drop_duplicates(["id", "step", "metric", "source"], keep="last").index)
 
 
-def _take(data: pa.Table, rows: pd.Index) -> pa.Table:
-    return data.take(pa.array(rows.to_numpy(dtype=np.int64)))
+def env_rows(env: pa.Table) -> Rows:
+    """The first row of each environment."""
+    return _rows(env.select(["env"]).to_pandas().drop_duplicates().index)
+
+
+def _rows(index: pd.Index) -> Rows:
+    return index.to_numpy(dtype=np.int64)
