@@ -33,7 +33,6 @@ from ebmark.saves import forget, tidy
 from ebmark.tables import (
     PARTED,
     Loaded,
-    Rows,
     Tables,
     attempts,
     curve_rows,
@@ -134,15 +133,26 @@ class Store:
         loaded: dict[str, Loaded] = {}
         newest: dict[str, int] = {}
         for table in reversed(PARTED):  # trials first: no part of another table may be beyond its newest
-            part = load(self.folder, table)
-            rows, newest = _rows_to_keep(table, part.data, newest)
-            rows = rows if table == "env" else in_order(part.data, rows, order)
-            write_rows(part_path(self.folder / table, number), part.data, rows)
-            loaded[table] = replace(part, data=part.data.slice(0, 0))  # one table at a time is in memory
+            loaded[table] = self._rewrite(table, number, order, newest)
         for table in PARTED:
             _retire(self.folder / table, loaded[table])
         tidy(self.folder)
         return warnings(loaded)
+
+    def _rewrite(self, table: str, number: int, order: Sequence[str], newest: dict[str, int]) -> Loaded:
+        """Writes one table as part ``number``; what was read, without its rows: they are not kept in memory.
+
+        ``newest`` takes the newest attempts from ``trials``, and gives them to ``curve``.
+        """
+        part = load(self.folder, table)
+        if table == "trials":
+            rows = newest_rows(part.data)
+            newest |= attempts(part.data.select(["id", "attempt"]).take(pa.array(rows)))
+        else:
+            rows = curve_rows(part.data, newest) if table == "curve" else env_rows(part.data)
+        rows = rows if table == "env" else in_order(part.data, rows, order)
+        write_rows(part_path(self.folder / table, number), part.data, rows)
+        return replace(part, data=part.data.schema.empty_table())
 
     def write_spec(self, text: str) -> None:
         """Stores the study file beside its results."""
@@ -201,14 +211,6 @@ def _rows(records: Sequence[Record], known: set[Any]) -> dict[str, list[dict[str
         ],
         "env": [row for id, row in environments.items() if id not in known],
     }
-
-
-def _rows_to_keep(table: str, data: pa.Table, newest: dict[str, int]) -> tuple[Rows, dict[str, int]]:
-    """The rows that no later attempt replaces; and the newest attempts, known once from ``trials``."""
-    if table == "trials":
-        rows = newest_rows(data)
-        return rows, attempts(data.select(["id", "attempt"]).take(pa.array(rows)))
-    return (curve_rows(data, newest) if table == "curve" else env_rows(data)), newest
 
 
 def _retire(folder: Location, part: Loaded) -> None:
