@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from ebmark.errors import RunError
 from ebmark.machines import OTHER, doubt_others
-from ebmark.runners.cluster import lane
+from ebmark.registry import ref
+from ebmark.runners import Job
+from ebmark.runners.bag import Bag
+from ebmark.runners.cluster import Cluster, lane
 from ebmark.runners.placement import GIB, Need, Node, fitted, idle, slots
+from ebmark.runners.ray import RayRunner
+from ebmark.trial import Budget, Trial
 
 
 def node(name: str, cpus: float = 4, gpus: float = 0, memory: float = 16, head: bool = False) -> Node:
@@ -90,3 +99,44 @@ def test_times_of_another_kind_of_machine_are_set_apart():
     doubt_others(trials, env)
     assert trials["trusted"].tolist() == [True, True, True, False, False, True]
     assert trials["distrust"].tolist() == ["", "", "", OTHER, OTHER, ""]
+
+
+class FakeRay:
+    """Takes what a runner asks of Ray, and ends the run when it first waits."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.killed = 0
+
+    def remote(self, **options: Any) -> Callable[[type], Any]:
+        def made(*arguments: Any) -> Any:
+            self.asked.append(options)
+            return SimpleNamespace(hello=SimpleNamespace(remote=object))
+
+        return lambda cls: SimpleNamespace(remote=made)
+
+    def kill(self, worker: Any) -> None:
+        self.killed += 1
+
+    def wait(self, *arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+
+def test_a_timed_trial_has_a_whole_gpu_and_workers_that_share_one_are_gone():
+    ray = FakeRay()
+    cluster = Cluster(
+        ray=ray,
+        bag=Bag(folder="/nowhere", files={}),
+        need=Need(gpus=0.5, memory=GIB),
+        nodes=(node("a", cpus=8, gpus=2),),
+    )
+    runner = RayRunner(cluster)
+    assert runner.slots == 4 and {options["num_gpus"] for options in ray.asked} == {0.5}
+    ray.asked.clear()
+    budget = Budget(steps=1)
+    method, dataset, network = ref("method", "dsm"), ref("dataset", "moons"), ref("network", "quadratic")
+    trial = Trial(lane="cost", seed=0, method=method, dataset=dataset, network=network, budget=budget)
+    with pytest.raises(KeyboardInterrupt):
+        list(runner.run([Job(trial=trial)], exclusive=True))
+    assert ray.killed == 4 and runner.slots == 2
+    assert {(options["num_gpus"], options["memory"]) for options in ray.asked} == {(1, GIB)}

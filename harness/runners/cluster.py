@@ -101,7 +101,7 @@ def connect(
 
 
 def lane(machines: Mapping[str, Row], head: str, timed_on: Collection[str]) -> str:
-    """The one machine on which the study's times are taken: two of a kind differ more than many methods do.
+    """The one machine on which the study's times are taken: two of a kind may differ more than methods do.
 
     It is the host that was used before, where it is there; else one of the commonest kind, and not the head,
     where the driver usually is.

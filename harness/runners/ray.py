@@ -120,7 +120,7 @@ class RayRunner:
                 self._hungry.append(slot)
 
     def _send_alone(self) -> None:
-        """Sends one task to the machine on which times are taken: two of a kind differ more than methods do.
+        """Sends one task to the machine on which times are taken: two of a kind may differ more.
 
         The machine is chosen once; another takes its place only when it is lost.
         """
