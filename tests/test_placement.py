@@ -15,13 +15,13 @@ from ebmark.registry import ref
 from ebmark.runners import Job
 from ebmark.runners.bag import Bag
 from ebmark.runners.cluster import Cluster, lane
-from ebmark.runners.placement import GIB, Need, Node, fitted, idle, slots
+from ebmark.runners.placement import GIB, Machine, Need, fitted, idle, slots
 from ebmark.runners.ray import RayRunner
 from ebmark.trial import Budget, Trial
 
 
-def node(name: str, cpus: float = 4, gpus: float = 0, memory: float = 16, head: bool = False) -> Node:
-    return Node(id=name, address=name, cpus=cpus, gpus=gpus, memory=memory * GIB, head=head)
+def node(name: str, cpus: float = 4, gpus: float = 0, memory: float = 16, head: bool = False) -> Machine:
+    return Machine(id=name, address=name, cpus=cpus, gpus=gpus, memory=memory * GIB, head=head)
 
 
 MIXED = [node("a", head=True), node("b", cpus=8, gpus=2), node("c", cpus=1, gpus=4), node("d", cpus=0)]
@@ -107,6 +107,7 @@ class FakeRay:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.killed = 0
+        self.there = ""
 
     def remote(self, **options: Any) -> Callable[[type], Any]:
         def made(*arguments: Any) -> Any:
@@ -117,6 +118,11 @@ class FakeRay:
 
     def kill(self, worker: Any) -> None:
         self.killed += 1
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Machines of two CPUs each, named by the letters of ``there``."""
+        each = {"Alive": True, "Resources": {"CPU": 2.0, "memory": 16.0 * GIB}}
+        return [{**each, "NodeID": name, "NodeManagerAddress": name} for name in self.there]
 
     def wait(self, *arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
@@ -140,3 +146,17 @@ def test_a_timed_trial_has_a_whole_gpu_and_workers_that_share_one_are_gone():
         list(runner.run([Job(trial=trial)], exclusive=True))
     assert ray.killed == 4 and runner.slots == 2
     assert {(options["num_gpus"], options["memory"]) for options in ray.asked} == {(1, GIB)}
+
+
+def test_a_machine_that_joins_during_a_run_is_used(monkeypatch: pytest.MonkeyPatch):
+    ray = FakeRay()
+    cluster = Cluster(ray=ray, bag=Bag(folder="/nowhere", files={}), need=Need(), nodes=(node("a", cpus=2),))
+    runner = RayRunner(cluster)
+    monkeypatch.setattr("ebmark.runners.ray.POLL", -1)
+    monkeypatch.setattr("ebmark.runners.nodes.EVERY", 0)
+    seen = []
+    for names in ("a", "a", "ab", "b", "bc"):
+        ray.there = names
+        list(runner._look())
+        seen.append(runner.slots)
+    assert seen == [2, 2, 4, 4, 4], "what was lost is tried again on what is left, or on what comes back"

@@ -13,7 +13,7 @@ from ebmark.machines import KIND
 from ebmark.record import Row
 from ebmark.runners.bag import Bag
 from ebmark.runners.joining import join, look_over, packed
-from ebmark.runners.placement import Need, Node, fitted, idle, nodes
+from ebmark.runners.placement import Machine, Need, fitted, idle, nodes
 from ebmark.runners.private import start
 from ebmark.trial import Ref
 
@@ -43,7 +43,7 @@ class Cluster:
     ray: Any
     bag: Bag
     need: Need
-    nodes: tuple[Node, ...]
+    nodes: tuple[Machine, ...]
     timed_on: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 

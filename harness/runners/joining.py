@@ -24,7 +24,7 @@ from ebmark.execute import harness_version
 from ebmark.files import is_file, split
 from ebmark.record import Row
 from ebmark.runners.bag import Bag, content
-from ebmark.runners.placement import Node
+from ebmark.runners.placement import Machine
 from ebmark.trial import Ref
 
 LOOK = 180.0  # seconds in which every node must have started Python and imported torch from a cold disk
@@ -53,8 +53,10 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray prints pages of notices of what dies on standard output, whatever is asked; rows say what was lost.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else warnings of its own beside our line
     import ray
 
+    _must_let_in(ray, address)
     with tempfile.TemporaryDirectory(prefix="ebmark-") as staged:
         # Never without one: Ray would let workers import from the driver's current folder first.
         settings["working_dir"] = staged
@@ -65,8 +67,6 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
             shutil.copyfile(path, target)
         try:
             ray.init(address=address, runtime_env=settings, log_to_driver=False, logging_level=logging.ERROR)
-        except ray.exceptions.AuthenticationError as error:
-            raise RunError(_unauthenticated(address)) from error
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise RunError(f"--address {address}: {_first_line(error)}; next: ebmark doctor") from error
     return ray
@@ -92,7 +92,7 @@ def packed(plugins: Sequence[Ref]) -> Bag:
     return Bag(folder=os.getcwd(), files={path: content(Path(path)) for path in ours})
 
 
-def look_over(ray: Any, nodes: Sequence[Node], bag: Bag, plugins: Sequence[Ref]) -> dict[str, Row]:
+def look_over(ray: Any, nodes: Sequence[Machine], bag: Bag, plugins: Sequence[Ref]) -> dict[str, Row]:
     """The ``env`` row of every node, by Ray's id of it; one task on each imports all that the study needs.
 
     Raises:
@@ -145,6 +145,16 @@ def _looker() -> Any:
         return dict(row), wrong
 
     return look
+
+
+def _must_let_in(ray: Any, address: str) -> None:
+    """Asks one question with our token; refused, ``ray.init`` would try for minutes and not say why."""
+    if address == "auto":
+        return
+    try:
+        ray._raylet.GcsClient(address=address).internal_kv_get(b"session_name", b"session")
+    except ray.exceptions.AuthenticationError as error:
+        raise RunError(_unauthenticated(address)) from error
 
 
 def _unauthenticated(address: str) -> str:

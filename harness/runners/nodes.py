@@ -1,4 +1,4 @@
-"""Which machines of the cluster are gone: Ray reports what ran there late or never."""
+"""Which machines of the cluster are gone, or new: Ray reports what ran on lost ones late or never."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ class NodeWatch:
         self._ray = ray
         self._next = 0.0
         self._alive: set[str] = set()
+        self._new = False
 
     def lost(self) -> set[str]:
         """Ids of the machines that were there and are no longer; empty when it is too early to look again."""
         if time.monotonic() < self._next:
             return set()
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        self._new |= bool(self._alive and alive - self._alive)
         gone, self._alive = self._alive - alive, alive
         self._next = time.monotonic() + EVERY
         return gone
+
+    def joined(self) -> bool:
+        """Whether a machine has come since this was asked last, as far as ``lost`` has looked."""
+        new, self._new = self._new, False
+        return new

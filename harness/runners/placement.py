@@ -49,7 +49,7 @@ class Need:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class Machine:
     """A node of the cluster and what Ray may give away of it.
 
     Attributes:
@@ -78,7 +78,7 @@ class Node:
         return min(room, int(self.memory / need.memory)) if need.memory else room
 
 
-def nodes(ray: Any) -> list[Node]:
+def nodes(ray: Any) -> list[Machine]:
     """The living nodes, in the order of their addresses.
 
     Args:
@@ -89,7 +89,7 @@ def nodes(ray: Any) -> list[Node]:
         has = node["Resources"]
         if node["Alive"]:
             found.append(
-                Node(
+                Machine(
                     id=node["NodeID"],
                     address=node["NodeManagerAddress"],
                     cpus=has.get("CPU", 0.0),
@@ -101,7 +101,7 @@ def nodes(ray: Any) -> list[Node]:
     return sorted(found, key=lambda node: (node.address, node.id))
 
 
-def fitted(need: Need, cluster: Sequence[Node]) -> Need:
+def fitted(need: Need, cluster: Sequence[Machine]) -> Need:
     """The need as this cluster can meet it: without GPUs where it has none.
 
     Raises:
@@ -120,12 +120,12 @@ def fitted(need: Need, cluster: Sequence[Node]) -> Need:
     )
 
 
-def slots(need: Need, cluster: Sequence[Node]) -> int:
+def slots(need: Need, cluster: Sequence[Machine]) -> int:
     """How many such trials fit side by side on all nodes."""
     return sum(node.slots(need) for node in cluster)
 
 
-def idle(need: Need, cluster: Sequence[Node]) -> str:
+def idle(need: Need, cluster: Sequence[Machine]) -> str:
     """What to tell the user of nodes with CPUs that get no trial of the study; "" where there are none."""
     left = [node.address for node in cluster if node.cpus >= 1 and not node.slots(need)]
     if not left:

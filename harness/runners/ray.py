@@ -20,7 +20,7 @@ from ebmark.record import Record
 from ebmark.runners import Job, Node, grouped
 from ebmark.runners.cluster import Cluster, connect, lane
 from ebmark.runners.nodes import NodeWatch
-from ebmark.runners.placement import Need, slots
+from ebmark.runners.placement import nodes, slots
 from ebmark.runners.slots import GRACE, Flight, Slot, Slots
 from ebmark.runners.worker import Answer, Hello, Worker
 from ebmark.saves import Saves
@@ -55,17 +55,18 @@ class RayRunner:
         self._cluster = cluster or connect()
         self._ray = self._cluster.ray
         self._env = describe()
-        self._slots = self._open(self._cluster.need)
+        self._need = self._cluster.need
+        self._slots = self._open()
         self._timing = ""  # Ray's id of the machine on which times are taken
         self._nodes = NodeWatch(self._ray)
         self._looked = 0.0
         self._waiting = deque[Flight]()
         self._hungry = deque[Slot]()  # slots that may have room, an idle one before others
 
-    def _open(self, need: Need) -> Slots:
-        worker = self._ray.remote(**need.options(), max_restarts=0, max_task_retries=0)(Worker)
-        n = int(min(self._most, slots(need, self._cluster.nodes)))
-        return Slots(self._ray, worker, (self._cluster.bag, need.memory), n)
+    def _open(self) -> Slots:
+        worker = self._ray.remote(**self._need.options(), max_restarts=0, max_task_retries=0)(Worker)
+        n = int(min(self._most, slots(self._need, self._cluster.nodes)))
+        return Slots(self._ray, worker, (self._cluster.bag, self._need.memory), n)
 
     @property
     def slots(self) -> int:
@@ -78,11 +79,11 @@ class RayRunner:
         Raises:
             RunError: no worker starts.
         """
-        need = self._cluster.need
-        self._place = Place(device=need.device, exclusive=exclusive, env=self._env, saves=self._saves)
-        if exclusive and need.whole != need:
+        self._place = Place(device=self._need.device, exclusive=exclusive, env=self._env, saves=self._saves)
+        if exclusive and self._need.whole != self._need:
             self._slots.close()  # an idle worker, too, keeps its part of a GPU
-            self._slots = self._open(need.whole)
+            self._need = self._need.whole
+            self._slots = self._open()
         self._waiting.extend(Flight(jobs=group) for group in grouped(jobs, self.together))
         self._hungry = deque(self._slots.all)
         self._patience = time.monotonic() + PATIENCE
@@ -198,6 +199,9 @@ class RayRunner:
             yield from self._replace(slot, "timeout", reason)
         for slot in self._slots.on(self._nodes.lost()):
             yield from self._replace(slot, "", "its machine was lost")
+        if self._nodes.joined():
+            room = min(self._most, slots(self._need, nodes(self._ray)))
+            self._slots.grow(int(room) - len(self._slots.all))
 
     def _lost(self, slot: Slot, flight: Flight, status: str, reason: str) -> Iterator[Record]:
         place = replace(self._place, env=slot.env or self._env)

@@ -143,6 +143,10 @@ class Slots:
         worker = self._worker.remote(*self._arguments)
         return Slot(worker=worker, hello=worker.hello.remote(), stillborn=stillborn)
 
+    def grow(self, n: int) -> None:
+        """Opens ``n`` more, none if it is negative."""
+        self.all += [self._open() for _ in range(n)]
+
     def replace(self, slot: Slot) -> list[Flight]:
         """Kills the worker and starts another; what was sent to it, the task that ran first.
 
