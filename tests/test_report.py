@@ -274,6 +274,22 @@ def test_untrusted_failed_and_oracle_values_do_not_rank(study):
     assert not own.tie
 
 
+def test_one_untrusted_run_of_several_keeps_a_method_from_its_rank():
+    made = small(seeds=4)
+    best = tables.quality(frames.load(made, None, ""), "kl", per_dim=False, log=False)
+    label = next(row[0].text for row in best.rows if row[1].best)
+    dataset, d = best.head[1].split(", d = ")
+    runs = made.trials[(made.trials["method_label"] == label) & (made.trials["lane"] == "quality")]
+    one = runs[(runs["dataset_label"] == dataset) & (runs["dim"] == int(d))]["id"].iloc[0]
+    doubt = (made.curve["id"] == one) & (made.curve["metric"] == "kl")
+    curve = made.curve.assign(trusted=made.curve["trusted"].where(~doubt, False))
+    kl = tables.quality(frames.load(replace(made, curve=curve), None, ""), "kl", per_dim=False, log=False)
+    doubtful = cell(kl, label, best.head[1])
+    assert "†" in doubtful.text
+    assert not doubtful.best
+    assert not doubtful.tie
+
+
 def every(**more):
     chosen = {"datasets": (("gaussian", (2, 8)), ("two_modes[m=3]", (2,))), "seeds": 3}
     return synthetic.every_method(**{**chosen, **more})

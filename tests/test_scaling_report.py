@@ -73,6 +73,27 @@ def test_the_planted_exponents_lie_in_their_intervals(found):
                 assert fit.sizes == len(DIMS)
 
 
+def test_planted_exponents_are_covered_where_a_third_of_the_sizes_never_ended():
+    # 1000 steps suffice up to d = 16
+    planted = ((300, 0.4), (100, 0.8), (33, 1.2))
+    methods = [Scales(name="nce", args={"scale": g}, steps=n, growth=g) for n, g in planted]
+    sets = ("two_modes[m=1]", "two_modes[m=2]", "phi4")
+    made = synthetic.scaling(
+        methods=(*METHODS[1:3], *methods), datasets=sets, dims=DIMS, noise=0.1, tune=False, last=1000
+    )
+    one = scaling_sections.view(frames.load(made, synthetic.SCALES_TARGET, ""))
+    fits = one.fits.set_index(["dataset_label", "label"])["fit"]
+    covered = [
+        fits[name, made.label].lo <= made.growth <= fits[name, made.label].hi
+        for made in methods
+        for name in sets
+    ]
+    cut = one.runs[one.runs["label"].isin([made.label for made in methods])]
+    assert (~cut["reached"]).mean() == pytest.approx(1 / 3)
+    assert len(covered) == 9
+    assert sum(covered) >= 7  # fewer in 1 of 100 such tables
+
+
 def test_cd_at_its_best_is_the_cheapest_of_its_settings(found):
     best = scaling.best_cd(found["own"].rows)
     labels = [made.label for made in METHODS if made.name == "cd"]

@@ -219,10 +219,16 @@ def log_axis(axis: Axis, unit: Callable[[float, int], str] = number) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def cross(ax: Axes, x: float, look: Look, label: str) -> None:
-    """A cross at the top of the panel: a failure at ``x``."""
+def cross(ax: Axes, x: float, look: Look, label: str, *, size: float = 6) -> None:
+    """A cross of ``size`` points at the top of the panel: a failure at ``x``."""
     ax.plot(
-        [x], [0.965], "x", color=look.colour(label), transform=ax.get_xaxis_transform(), markersize=6, mew=1.6
+        [x],
+        [0.965],
+        "x",
+        color=look.colour(label),
+        transform=ax.get_xaxis_transform(),
+        markersize=size,
+        mew=size / 4,
     )
 
 

@@ -27,6 +27,8 @@ from ebmark.report.targets import GOAL
 WIDTHS = {"": 3.25, "-wide": 6.75}  # inches of a column and of a page, by what the file's name ends with
 TYPE = 8.0  # points
 HEIGHT, LINE = 2.15, 0.135  # inches of a panel with its labels, and of a line of the legend
+CROSS = 3.6  # points
+LOW = 1.8  # inches of a panel where more than two stand below each other, so that a caption fits below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def _steps(cost: DataFrame, shown: Sequence[str], look: Look, width: float) -> F
         _lines(ax, summarised(rows, quantity, ["label", "dim"], log=True), look)
         ended = cost.groupby(["label", "dim"], observed=True)[quantity].count()
         for label, d in ended[ended == 0].index:
-            cross(ax, d * look.dodge(label), look, label)
+            cross(ax, d * look.dodge(label), look, label, size=CROSS)
         _finish(ax, sorted(cost["dim"].unique()), "time" if quantity == "seconds" else "number")
         ax.set_ylabel("time per step" if quantity == "seconds" else "passes per point (F)")
     _legend(figure, look, {label: label for label, _ in by_label(cost)}, width)
@@ -183,7 +185,7 @@ def _cost_line(ax: Axes, own: DataFrame, label: str, look: Look, **more: Any) ->
     ended = own[np.isfinite(own["cost"])]
     ax.plot(ended["dim"], ended["cost"], **_style(look, label, **more))
     for d in own.loc[np.isinf(own["cost"]), "dim"]:
-        cross(ax, d * look.dodge(label), look, label)
+        cross(ax, d * look.dodge(label), look, label, size=CROSS)
 
 
 def _style(look: Look, label: str, **more: Any) -> dict[str, Any]:
@@ -209,7 +211,7 @@ def _panels(n: int, width: float) -> tuple[Figure, list[Axes]]:
     """Panels below each other in a column, two in a row (three of three) where it is two columns wide."""
     columns = 1 if width < 5 or n == 1 else 3 if n == 3 else 2
     rows = -(-n // columns)
-    figure = Figure(figsize=(width, HEIGHT * rows), layout="constrained")
+    figure = Figure(figsize=(width, (HEIGHT if rows <= 2 else LOW) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
     for unused in axes[n:]:
         unused.set_visible(False)
@@ -218,11 +220,11 @@ def _panels(n: int, width: float) -> tuple[Figure, list[Axes]]:
 
 def _legend(figure: Figure, look: Look, names: dict[str, str], width: float) -> None:
     """Below the panels, in as many columns as fit."""
-    handles = look.handles(names)
+    handles = look.handles({label: names[label] for label in sorted(names, key=look.index.__getitem__)})
     for handle in handles:
         handle.set(linewidth=1.0, markersize=3.2)
     longest = max(len(name) for name in names.values())
-    columns = max(1, min(len(handles), int(width / (0.062 * longest + 0.45))))
+    columns = max(1, min(len(handles), int(width / (0.051 * longest + 0.4))))
     lines = -(-len(handles) // columns)
     figure.set_size_inches(width, figure.get_size_inches()[1] + LINE * lines + 0.08)
     figure.legend(

@@ -13,7 +13,7 @@ from itertools import groupby
 from ebmark.report.grid import escape
 
 WIDTH = 6.75  # inches of the text of two columns
-LETTER, GAP = 0.062, 0.17  # inches of a letter at 8 pt, and between two columns
+LETTER, GAP = 0.057, 0.12  # inches of a letter at 8 pt, and between two columns
 MOST_ROWS = 44  # of a page, below a caption
 DAGGERS = {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"}
 PLACES = 4  # digits behind the point, at most; beyond, a column has a power of ten
@@ -208,7 +208,7 @@ class _Format:
             abs(entry.value) for entry in column.entries if math.isfinite(entry.value) and entry.value
         )
         middle = known[len(known) // 2] if known else 1.0
-        power = math.floor(math.log10(middle)) if not 0.01 <= middle < 1e5 else 0
+        power = math.floor(math.log10(middle)) if not 0.01 <= middle < 1e4 else 0
         bare = cls(power=power, whole=1, places=0, error=0, minus=False)
         texts = [bare.number(entry) for entry in column.entries if bare.aligned(entry)]
         places = max((len(text.partition(".")[2]) for text, _ in texts), default=0)

@@ -182,11 +182,9 @@ def _mark(
         return
     dataset, d = part["dataset_label"].iloc[0], part["dim"].iloc[0]
     here = trials[(trials["dataset_label"] == dataset) & (trials["dim"] == d) & ~trials["oracle"]]
-    bad = here.loc[here["status"] != "ok", "label"].unique()
+    bad = {*here.loc[here["status"] != "ok", "label"], *part.loc[~part["trusted"], "label"]}
     rows = part[~part["label"].isin(bad) & ~part[["oracle", "own_noise", "uncounted"]].any(axis=1)]
-    table = rows.assign(**{value: rows[value].where(rows["trusted"])}).pivot_table(
-        index="label", columns="seed", values=value, observed=True, dropna=False
-    )
+    table = rows.pivot_table(index="label", columns="seed", values=value, observed=True, dropna=False)
     table = table.loc[table.notna().any(axis=1)] if len(table) else table
     if table.empty or (log and not (table.min().min() > 0)):
         return
