@@ -341,7 +341,7 @@ def _odd_thing(rng: random.Random, what: str, file: Path, part: Path, inside: Pa
     elif what == "loop":
         _free(rng.choice((new, file)), make=lambda path: path.symlink_to(path))
     elif what == "json":
-        name = rng.choice(("plan.json", "cost.json", "precision.json"))
+        name = rng.choice(("plan.json", "cost.json", "precision.json", "running.json"))
         odd = ("[1]", '{"x": "y"}', '{"planned": 3}', '{"planned": [1], "outdated": {}}', "1", '{"a": NaN}')
         _free(inside.parent / name)
         (inside.parent / name).write_text(rng.choice(odd))

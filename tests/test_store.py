@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ebmark import parts, schema_page, store, tables
+from ebmark import lock, parts, schema_page, store, tables
 from ebmark.errors import StoreError
 from ebmark.record import SCHEMA, TABLES, Record
 from ebmark.store import Store
@@ -610,6 +610,48 @@ def test_second_writer_is_refused_until_the_first_is_killed(folder: Path, tmp_pa
     zygote.wait()
     assert not store.is_locked(folder)
     Store(folder).close()
+
+
+def test_a_writer_of_another_host_is_seen_by_its_mark_where_locks_do_not_travel(folder: Path):
+    """A shared folder may not carry the kernel's lock from one host to the next."""
+    Store(folder).close()
+    mark = folder / ".lock"
+    assert mark.read_text() == "", "who ends in peace leaves no mark"
+    elsewhere = json.dumps({"process": 7, "host": "elsewhere", "kernel": "another", "since": "1"})
+    mark.write_text(elsewhere)
+    assert store.is_locked(folder)
+    with pytest.raises(StoreError, match=r"process 7 on elsewhere, seen \d+ s ago") as error:
+        Store(folder)
+    assert f"or remove {mark}" in str(error.value) and "\n" not in str(error.value)
+    assert mark.read_text() == elsewhere, "who is refused leaves the mark"
+    os.utime(mark, (time.time() - lock.STALE - 1,) * 2)
+    assert not store.is_locked(folder)
+    with Store(folder) as writer:
+        writer.append([record("a")])
+        assert json.loads(mark.read_text())["process"] == os.getpid()
+
+
+def test_a_mark_of_a_process_of_this_host_that_is_gone_holds_nobody_up(folder: Path):
+    Store(folder).close()
+    own = json.loads(lock.mark())
+    for dead in (
+        {**own, "process": 2**22 + 1},
+        {**own, "since": "1"},
+    ):  # gone, or another's number
+        (folder / ".lock").write_text(json.dumps({**dead, "host": "an earlier name of this one"}))
+        assert not store.is_locked(folder)
+        Store(folder).close()
+
+
+def test_the_mark_is_touched_while_a_writer_holds_it(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with Store(folder):
+        mark = folder / ".lock"
+        os.utime(mark, (0, 0))
+        deadline = time.monotonic() + 30
+        while mark.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert time.time() - mark.stat().st_mtime < lock.STALE
 
 
 def test_asking_whether_it_is_locked_does_not_lock_out_a_writer(folder: Path):
