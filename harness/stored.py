@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,8 +141,7 @@ def _name(folder: Location, row: Series[Any], kind: str) -> str:
 
 def _mentioned(folder: Location, row: Series[Any], kind: str) -> Iterator[str]:
     """The names of plug-ins that the stored study and its options hold."""
-    words = [word for word in row.get("options", "").split()]
-    yield from (parse(word.strip("'"))[0] for word in words if ".py" in word)
+    yield from (parse(word)[0] for word in shlex.split(row["options"]) if is_file(word.partition("[")[0]))
     spec = folder / "spec.toml"
     tables = tomllib.loads(spec.read_text(encoding="utf-8")) if spec.exists() else {}
     for entry in (*tables.get(f"{kind}s", []), tables.get(kind, {})):
