@@ -46,7 +46,7 @@ def _state() -> Iterator[tuple[Callable[[Any], object], Any]]:
     """What a plug-in may change: what puts it back, and its present value."""
     yield torch.set_num_threads, torch.get_num_threads()
     yield torch.set_default_dtype, torch.get_default_dtype()
-    yield torch.set_default_device, torch.get_default_device()
+    yield _device, torch.get_default_device()
     yield torch.set_grad_enabled, torch.is_grad_enabled()
     yield torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()
     yield torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled()
@@ -54,6 +54,12 @@ def _state() -> Iterator[tuple[Callable[[Any], object], Any]]:
     yield _environment, dict(os.environ)
     with suppress(OSError):  # the folder may be gone
         yield _folder, os.getcwd()
+
+
+def _device(before: torch.device) -> None:
+    # To set it, even to what it is, puts every call of torch through Python, for the rest of the process.
+    if torch.get_default_device() != before:
+        torch.set_default_device(None if before.type == "cpu" else before)
 
 
 def _environment(before: dict[str, str]) -> None:

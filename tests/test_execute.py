@@ -310,3 +310,11 @@ def test_a_busy_second_process_makes_every_timing_untrusted():
         rival.wait()
     assert [row["trusted"] for row in rows] == 4 * [False]
     assert all("other processes used" in row["distrust"] for row in rows)
+
+
+def test_trials_leave_torch_without_a_default_device():
+    """With one, every call of torch takes a way through Python, and all later trials are slower."""
+    modes = torch._C._len_torch_function_stack
+    before = modes()
+    execute(trial(), HERE)
+    assert modes() == before == 0
