@@ -161,12 +161,10 @@ def small(**more):
 
 def filed(made):
     """The same results with ids that a results folder takes."""
-    frames = {name: getattr(made, name) for name in ("trials", "curve", "samples")}
-    safe = {
-        name: frame.assign(id=frame["id"].str.replace(r"[^\w.-]", "_", regex=True))
-        for name, frame in frames.items()
-    }
-    return replace(made, **safe)
+    tables = [name for name in ("trials", "curve", "samples") if hasattr(made, name)]
+    frames = {name: getattr(made, name) for name in tables}
+    ids = {name: frame["id"].str.replace(r"[^\w.-]", "_", regex=True) for name, frame in frames.items()}
+    return replace(made, **{name: frame.assign(id=ids[name]) for name, frame in frames.items()})
 
 
 def every_method(**more):

@@ -15,7 +15,7 @@ from ebmark.console import Console
 from ebmark.errors import StoreError
 from ebmark.record import Record
 from ebmark.store import Store, Tables
-from tests.synthetic import FEW, SMALL, small
+from tests.synthetic import FEW, SMALL, filed, small
 
 SEEDS = 8
 
@@ -132,7 +132,8 @@ def test_speed_of_another_machine_is_not_compared(before):
 
 def stored(folder, made):
     """The cost lane as a run would write it."""
-    rows = made.trials[made.trials["lane"] == "cost"]
+    trials = filed(made).trials
+    rows = trials[trials["lane"] == "cost"]
     known = [row.dropna().to_dict() for _, row in rows.iterrows()]
     env = made.env.iloc[0].dropna().to_dict()
     with Store(folder) as store:
@@ -150,6 +151,26 @@ def test_the_command_prints_the_rows_and_one_json_document(tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert {row["what"] for row in document["rows"]} == {"step_seconds"}
     assert sum(document["marks"].values()) == len(document["rows"])
+
+
+def test_what_would_tell_more_is_said(tmp_path, capsys):
+    few = filed(tables(seeds=3))
+    for name in ("a", "b"):
+        rows = few.trials[few.trials["lane"] == "quality"]
+        env = few.env.assign(host=name).iloc[0].dropna().to_dict()
+        with Store(tmp_path / name) as store:
+            for _, row in rows.iterrows():
+                points = few.curve[few.curve["id"] == row["id"]]
+                curve = [point.dropna().to_dict() for _, point in points.iterrows()]
+                factor = 1.0 if name == "a" else 1.5
+                curve = [{**point, "value": factor * point["value"]} for point in curve]
+                store.append([Record(trial=row.dropna().to_dict(), curve=curve, env=env)])
+    show(Console(as_json=True), tmp_path / "a", tmp_path / "b")
+    told = capsys.readouterr()
+    (hint,) = json.loads(told.out)["hints"]
+    each = [f"ebmark run {tmp_path / name}/spec.toml -o {tmp_path / name} --seeds 6" for name in ("a", "b")]
+    assert hint.startswith(" && ".join(each))
+    assert f"next: {hint}" in told.err
 
 
 def test_nothing_in_common_is_told_in_one_line(tmp_path):

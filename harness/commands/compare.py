@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ebmark import stats
@@ -58,7 +58,22 @@ def show(console: Console, a: Location, b: Location) -> None:
         "difference: B - A, or B / A after x, with its 95 % interval over the pairs; effect: 1 where B is "
         f"always worse; + and - need {stats.MIN_PAIRS} pairs and p < 0.05, Holm over the rows of a quantity"
     )
-    console.document({"a": str(a), "b": str(b), "marks": counts, "rows": [_plain(row) for row in rows]})
+    for hint in (hints := _hints(rows, a, b)):
+        console.say(f"next: {hint}")
+    console.document(
+        {"a": str(a), "b": str(b), "marks": counts, "hints": hints, "rows": [_plain(row) for row in rows]}
+    )
+
+
+def _hints(rows: Sequence[Mapping[str, Any]], a: Location, b: Location) -> list[str]:
+    """What to run so that rows which cannot be compared can be."""
+    hints = []
+    if any(row["note"].endswith("needed") and row["lane"] == "quality" for row in rows):
+        each = " && ".join(f"ebmark run {x}/spec.toml -o {x} --seeds {stats.MIN_PAIRS}" for x in (a, b))
+        hints.append(f"{each}; with {stats.MIN_PAIRS} pairs a cell of its own can be told apart")
+    if any(row["note"].endswith("different machines") for row in rows):
+        hints.append("run both on one machine, seconds of a step compare on no other")
+    return hints
 
 
 def _moved(row: Mapping[str, Any]) -> bool:
