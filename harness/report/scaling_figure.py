@@ -43,6 +43,8 @@ def draw(
     """
     columns = 1 if narrow or len(names) == 1 else 2
     drawn = rows[(rows["method"] != CD) & np.isfinite(rows["cost"])]
+    pairs = zip(drawn["goal"], drawn["dataset_label"], strict=True)
+    drawn = drawn[np.array([pair in names for pair in pairs], dtype=bool)]
     most = int(drawn.groupby(GOAL)["label"].nunique().max()) + 1 if len(drawn) else 1
     power = "  d^-0.00" * any(words.power(fit) for fit in fits["fit"])
     written = (f"{label}{power}" for label in (*drawn["label"].unique(), f"{BEST} of 15 "))

@@ -148,6 +148,8 @@ def _example(one: View, cells: DataFrame) -> str:
         for row in (first, last)
     ]
     text = f"to reach {at[0]} on {at[1]} it costs {ends[0]} and {ends[1]}"
+    if not all("] times" in end for end in ends):
+        text += ", without an interval where a run failed or all seeds got there at one checkpoint"
     fits = _on(one.fits, *at).set_index("label")["fit"].to_dict()
     names = {BEST: "for CD", str(last["label"]): f"for {last['label']}"}
     known = [
@@ -163,7 +165,7 @@ def _example(one: View, cells: DataFrame) -> str:
 
 
 def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
-    """The t interval of the ratio, paired by seed; empty where a run failed to reach it or seeds are few."""
+    """The t interval of the ratio, paired by seed; empty after a failed run, with few seeds or equal costs."""
     here = _on(one.runs, *at)
     here = here[here["dim"] == row["dim"]]
     pair = [here[here["label"] == row[name]].set_index("seed") for name in ("of", "label")]
@@ -171,10 +173,8 @@ def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
         return ""
     quotient = (pair[0][f"cost_{one.quantity}"] / pair[1][f"cost_{one.quantity}"]).dropna()
     ends = stats.t_interval(quotient.to_numpy(float), log=True)
-    if len(quotient) < stats.MIN_SEEDS:
+    if len(quotient) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 1e-9:
         return ""
-    if float(ends.hi - ends.lo) < 1e-9:
-        return f" ({words.counted(len(quotient), 'seed')}, read at the same checkpoints)"
     return f" [{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
 
 
