@@ -165,7 +165,7 @@ def _example(one: View, cells: DataFrame) -> str:
 
 
 def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
-    """The t interval of the ratio, paired by seed; empty after a failed run, with few seeds or equal costs."""
+    """The t interval of the ratio, paired by seed; empty after a failed run, for few seeds or equal costs."""
     here = _on(one.runs, *at)
     here = here[here["dim"] == row["dim"]]
     pair = [here[here["label"] == row[name]].set_index("seed") for name in ("of", "label")]
