@@ -18,13 +18,15 @@ import torch
 from ray.cluster_utils import Cluster
 
 from ebmark import attempt
+from ebmark.errors import RunError
 from ebmark.execute import Place, execute
 from ebmark.registry import ref
-from ebmark.runners import Job
+from ebmark.runners import Job, nodes
 from ebmark.runners.cluster import connect
 from ebmark.runners.limits import capped
 from ebmark.runners.ray import RayRunner
-from ebmark.runners.worker import GROWTH
+from ebmark.runners.slots import Flight, Slots
+from ebmark.runners.worker import GROWTH, Hello
 from ebmark.store import read
 from ebmark.trial import Budget, Trial
 
@@ -32,7 +34,7 @@ BAD = Path(__file__).parent / "data" / "misbehaving.py"
 HEALTH = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
+    "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 3,
 }
 
@@ -42,7 +44,7 @@ def cluster():
     """A Ray of two CPUs that several runs join one after the other."""
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 2, "include_dashboard": False, "_system_config": HEALTH},
+        head_node_args={"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "_system_config": HEALTH},
     )
     yield cluster
     ray.shutdown()
@@ -95,6 +97,11 @@ def offspring(parent):
     return [stat for stat in stats if int(stat[1]) == parent]
 
 
+def crowded():
+    """By how much a machine that does other things too is slower."""
+    return max(1, os.getloadavg()[0] / os.cpu_count())
+
+
 def test_a_killed_worker_is_a_fault_of_the_system_and_its_trial_is_tried_again(runner, tmp_path):
     once, often, fine = rows(
         runner,
@@ -126,8 +133,7 @@ def test_the_slot_of_a_hung_trial_is_in_use_again_within_ten_seconds_of_its_dead
     assert "worker was killed" in hung["reason"]
     assert after["status"] == "ok"
     deadline = before["finished"] + timedelta(seconds=1)
-    crowded = max(1, os.getloadavg()[0] / os.cpu_count())
-    assert 5 < (after["started"] - deadline).total_seconds() < 10 * crowded
+    assert 5 < (after["started"] - deadline).total_seconds() < 10 * crowded()
 
 
 def test_a_worker_that_the_memory_monitor_ends_is_out_of_memory(runner, monkeypatch):
@@ -219,6 +225,53 @@ def test_durations_hold_when_the_clock_is_set_back(monkeypatch):
     row = execute(job("sleeps", seconds=0.2, timeout=30).trial, Place(env={"env": "x"})).trial
     assert row["status"] == "ok"
     assert 0.2 < (row["finished"] - row["started"]).total_seconds() < 30
+
+
+class Gone:
+    """Stands for Ray: of two machines the driver's is lost between two looks."""
+
+    looks = itertools.count()
+
+    def get_runtime_context(self):
+        return self
+
+    def get_node_id(self):
+        return "here"
+
+    def nodes(self):
+        return [{"NodeID": "here", "Alive": not next(self.looks)}, {"NodeID": "there", "Alive": True}]
+
+
+def test_a_driver_whose_own_ray_is_gone_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr(nodes, "EVERY", 0.0)
+    watch = nodes.NodeWatch(Gone())
+    assert watch.lost() == set()
+    with pytest.raises(RunError, match="Ray has ended on the driver's machine"):
+        watch.lost()
+
+
+@pytest.mark.usefixtures("runner")
+def test_the_gpu_of_a_killed_worker_serves_the_next_within_ten_seconds():
+    """One pretended GPU: the worker that follows can start only when it is free."""
+
+    class Owner:  # in here, since workers cannot import this module
+        def hello(self):
+            return None
+
+        def run(self, jobs, place):
+            time.sleep(1e6)
+
+    owner = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(Owner)
+    slots = Slots(ray, owner, (), 1)
+    (slot,) = slots.answered(60)
+    slot.greet(Hello(node="here", address="", pid=0, env={}))
+    slot.send(Flight(jobs=(job("dsm"),)), None)
+    assert not slots.answered(1)
+    begin = time.monotonic()
+    assert slots.replace(slot) == [slot.flights[0]]
+    assert slots.answered(60) == slots.all
+    assert time.monotonic() - begin < 10 * crowded()
+    slots.close()
 
 
 def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):

@@ -25,6 +25,11 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",  # of 15 by default: any other process would slow the trials down
+    # A run whose raylet is gone shall end within seconds, but none because a busy machine is slow to answer.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "10000",
+    "RAY_health_check_failure_threshold": "5",
     # Ray prints crash notices on standard output, whatever is asked; the driver has them as exceptions.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "(?s).*",
 }

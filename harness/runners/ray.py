@@ -7,7 +7,6 @@ and deadlines: Ray repeats nothing. Nothing large goes through the object store.
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,13 @@ from ebmark.runners import Job, Node, grouped
 from ebmark.runners.cluster import Cluster, connect, lane
 from ebmark.runners.nodes import NodeWatch
 from ebmark.runners.placement import nodes, slots
+from ebmark.runners.reasons import detail, times, used
 from ebmark.runners.slots import GRACE, Flight, Slot, Slots
 from ebmark.runners.worker import Answer, Hello, Worker
 from ebmark.saves import Saves
 
 RETRIES = 2
+STARVED = 900.0  # seconds without any worker until none is expected; a cloud's machine takes ten minutes
 POLL = 0.5  # seconds between two looks at deadlines and machines
 PATIENCE = 10.0  # seconds for workers to start, before one of those that have is where times are taken
 
@@ -77,7 +78,7 @@ class RayRunner:
         """One record per job, in finish order.
 
         Raises:
-            RunError: no worker starts.
+            RunError: no worker starts, or the driver has lost its Ray.
         """
         self._place = Place(device=self._need.device, exclusive=exclusive, env=self._env, saves=self._saves)
         if exclusive and self._need.whole != self._need:
@@ -87,6 +88,7 @@ class RayRunner:
         self._waiting.extend(Flight(jobs=group) for group in grouped(jobs, self.together))
         self._hungry = deque(self._slots.all)
         self._patience = time.monotonic() + PATIENCE
+        self._starved = time.monotonic() + STARVED
         ready = deque[Record]()
         try:
             while self._waiting or self._busy() or ready:
@@ -193,6 +195,10 @@ class RayRunner:
         if now < self._looked + POLL:
             return
         self._looked = now
+        if self._busy() or not self._waiting:
+            self._starved = now + STARVED
+        elif now > self._starved:
+            raise RunError(f"no worker could start for {STARVED:g} s; next: `ray status` says what is in use")
         for slot in [slot for slot in self._slots.all if slot.deadline < now]:
             limit = f"its deadline of {slot.flights[0].limit:g} s"
             reason = f"did not stop within {GRACE:g} s of {limit}; its worker was killed"
@@ -215,22 +221,3 @@ class RayRunner:
     def close(self) -> None:
         """Leaves the cluster, or ends the Ray that was started for this run."""
         self._ray.shutdown()
-
-
-def times(tries: int) -> str:
-    """How often, as part of a sentence; nothing for once."""
-    return f" {tries + 1} times, in as many attempts" if tries else ""
-
-
-def used(error: BaseException) -> str:
-    """How full the machine's memory was, as part of a sentence."""
-    found = re.search(r"was (\S+ used / \S+) limit", str(error))
-    return f", with {found[1]} of its machine" if found else ""
-
-
-def detail(error: BaseException) -> str:
-    """What Ray says of a dead worker, in one line."""
-    text = " ".join(str(error).split())
-    _, found, rest = text.partition("exit detail: ")
-    what = rest.partition(". There are some")[0] if found else text
-    return f"{type(error).__name__}: {what[:300]}"
