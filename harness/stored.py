@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +15,9 @@ from ebmark.api import Energy, Method, Rng, State
 from ebmark.course import built
 from ebmark.errors import PluginError, StoreError
 from ebmark.evaluate import points
-from ebmark.files import is_file
 from ebmark.locations import Location, location
 from ebmark.lookup import again, found
 from ebmark.outcome import MODEL_BYTES
-from ebmark.selector import parse
 from ebmark.store import read, read_model
 from ebmark.trial import Budget, Ref, Trial
 
@@ -40,15 +36,17 @@ class Stored(NamedTuple):
     state: State
 
 
-def load(folder: str | Path, id: str) -> Stored:
+def load(folder: str | Path, id: str, *, plugins: Sequence[str | Path] = ()) -> Stored:
     """The energy and the state of a trial that is stored, on the CPU.
 
     The numbers are read from ``models/<id>.safetensors``, which holds tensors and no code; the network is
-    built anew from the trial's record. Data sets that were read from files are needed for that, too.
+    built anew from the trial's record. No file is imported because a results folder names it. Data sets that
+    were read from files of numbers are needed.
 
     Args:
         folder: a results folder or address.
         id: of the trial, or a beginning that no other has.
+        plugins: Python files with what the trial used and what is not installed.
 
     Raises:
         StoreError: no such trial, or its network was not kept (it failed, is above 1 MB, or is of the cost
@@ -71,7 +69,7 @@ def load(folder: str | Path, id: str) -> Stored:
         raise StoreError(_absent(place, row))
     from safetensors.torch import load as tensors_of
 
-    method, module, state = _empty(place, row)
+    method, module, state = _empty(row, plugins)
     try:
         tensors: dict[str, Tensor] = tensors_of(content)
         state = _filled(tensors, module, state)
@@ -93,10 +91,12 @@ def _absent(folder: Location, row: Series[Any]) -> str:
     return f"{id}: no network in {folder}/models: {size}; to make it again: {again(folder, row)}"
 
 
-def _empty(folder: Location, row: Series[Any]) -> tuple[Method, nn.Module, State]:
+def _empty(row: Series[Any], plugins: Sequence[str | Path]) -> tuple[Method, nn.Module, State]:
     """Method, network and state as they were before the first step."""
     columns = {"method": "resolved", "dataset": "dataset_args", "network": "network_args"}
-    refs = [Ref(kind=kind, name=_name(folder, row, kind), args=row[args]) for kind, args in columns.items()]
+    refs = [
+        Ref(kind=kind, name=_name(kind, row[kind], plugins), args=row[args]) for kind, args in columns.items()
+    ]
     trial = Trial(
         seed=int(row["seed"]), budget=Budget(steps=1), method=refs[0], dataset=refs[1], network=refs[2]
     )
@@ -124,27 +124,16 @@ def _filled(tensors: dict[str, Tensor], module: nn.Module, state: State) -> Stat
     return State(params=state.params, buffers=buffers)
 
 
-def _name(folder: Location, row: Series[Any], kind: str) -> str:
-    """The name of a plug-in; of one from a file with the file, which the study names."""
-    name = str(row[kind])
+def _name(kind: str, name: str, plugins: Sequence[str | Path]) -> str:
+    """The name of a plug-in that is installed here, or in one of the files."""
     if name in registry.names(kind):
         return name
-    for given in _mentioned(folder, row, kind):
-        if is_file(given):
-            try:
-                if registry.get(kind, given).name == name:
-                    return given
-            except PluginError:
-                continue
-    return name
-
-
-def _mentioned(folder: Location, row: Series[Any], kind: str) -> Iterator[str]:
-    """The names of plug-ins that the stored study and its options hold."""
-    yield from (parse(word)[0] for word in shlex.split(row["options"]) if is_file(word.partition("[")[0]))
-    spec = folder / "spec.toml"
-    tables = tomllib.loads(spec.read_text(encoding="utf-8")) if spec.exists() else {}
-    for entry in (*tables.get(f"{kind}s", []), tables.get(kind, {})):
-        yield str(entry.get("name", ""))
-    if kind == "network":
-        yield from (parse(entry["network"])[0] for entry in tables.get("datasets", []) if "network" in entry)
+    why = f"it came from a file, give that: ebmark.load(DIR, ID, plugins=['{name}.py'])"
+    for path in plugins:
+        try:
+            registry.get(kind, f"{path}:{name}")
+        except PluginError as error:
+            why = str(error)
+        else:
+            return f"{path}:{name}"
+    raise PluginError(f"{kind} {name!r}: not installed here; {why}")

@@ -239,7 +239,10 @@ def test_load_gives_opponents_heads_and_buffers(name, settings, network, tmp_pat
     }
     done = ebmark.run(study, output=tmp_path / "out", runner="serial", progress=False)
     id = done.tables.trials["id"][0]
-    energy, state = ebmark.load(tmp_path / "out", id)
+    if name.startswith(str(BAD)):
+        with pytest.raises(EbmarkError, match="not installed here; it came from a file, give that"):
+            ebmark.load(tmp_path / "out", id)
+    energy, state = ebmark.load(tmp_path / "out", id, plugins=[BAD])
     (trial,) = load_study(tmp_path / "out" / "spec.toml").trials()
     attempt = attempt_at(trial, Place(env={"env": "test"}))
     attempt.go()
