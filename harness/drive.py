@@ -17,6 +17,7 @@ from ebmark.parts import part_paths
 from ebmark.planfile import write_plan
 from ebmark.predict import Costs, wall_shares
 from ebmark.progress import Progress
+from ebmark.runfile import remove_run
 from ebmark.runners import Job, Runner
 from ebmark.schedule import run_lanes
 from ebmark.spec import TuneTable
@@ -122,6 +123,7 @@ def drive(
         lane = planned_lane(folder, plan, before)
         jobs = missing(trials, before, "all" if only else rerun, stale or set(), lane)
         store.write_spec(study.text)
+        remove_run(folder)  # of a run that was killed
         write_lane(folder, lane)
         write_plan(folder, dict.fromkeys((trial.id for trial in plan), 0.0))
         if jobs:

@@ -167,9 +167,7 @@ class Progress:
         while not self._over.wait(EVERY):
             if self.quiet:
                 continue
-            with suppress(
-                RuntimeError
-            ):  # what runs has changed while it was looked at; the next look will do
+            with suppress(RuntimeError):  # what runs changed while it was looked at: the next look will do
                 self._lines.heartbeat(self.summary)
                 self._write()
 
