@@ -301,7 +301,7 @@ def test_the_report_of_a_quick_run_says_what_was_tuned(tmp_path):
     quick = '\n[quick]\nseeds = 1\nmetrics = ["fisher"]\n[[quick.target]]\nmetric = "fisher"\nvalue = 1e-9\n'
     (tmp_path / "tuned.toml").write_text(SPEC.replace("AT", str(9 * 2e-3 * STEPS)) + quick)
     run(load(tmp_path / "tuned.toml", quick=True), tmp_path / "out")
-    report_command.write(Console(as_json=True), tmp_path / "out", tmp_path / "report")
+    report_command.write(Console(as_json=True), tmp_path / "out", tmp_path / "report", paper=False)
     page = (tmp_path / "report" / "report.md").read_text()
     assert page.startswith("# tuned-quick\n")
     assert "Of 4 cells: in 0 the own rate was the best; in 4 the best stood at the end of the ladder" in page
