@@ -96,7 +96,9 @@ def curves(study: Study, look: Look) -> Section:
         none = "No trusted Fisher or KL divergence was measured along a run."
         return Section(anchor="quality", title=title, text=[none])
     few = ", the range below 3 seeds" if study.seeds[0] < stats.MIN_SEEDS else ""
-    bands = f"bands: Student's 95 % interval over seeds on the log scale{few}"
+    bands = (
+        f"bands: Student's 95 % interval over seeds on the log scale{few}, left out beyond a factor of 100"
+    )
     caption = (
         f"Geometric means; {'no bands, for so many methods' if look.by_family else bands}. A cross ends a "
         f"run that failed; behind it the mean is that of the others.{look.key}"

@@ -16,6 +16,7 @@ from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
 from ebmark.report.targets import GOAL
 
 MAX_SETS = 6  # panels for more data sets than these are too small to read; the tables hold all
+WIDEST = 100.0  # ratio of a band's ends beyond which it would hide the panel and says only: not known
 WORK = {"passes": "passes (F)", "seconds_cost": "passes × measured seconds per pass"}
 COST = {"passes": "passes to the target (F)", "seconds": "time to the target"}
 
@@ -96,9 +97,10 @@ def band_means(rows: DataFrame, work: str) -> DataFrame:
 
 def _band(ax: Axes, mean: DataFrame, ends: DataFrame, work: str, look: Look, label: str) -> None:
     ax.plot(mean["cost"], mean["centre"], **look.line(label, markersize=3.5))
+    told = (mean["hi"] <= WIDEST * mean["lo"]).to_numpy()
     if not look.by_family:
         ax.fill_between(
-            mean["cost"], mean["lo"], mean["hi"], color=look.colour(label), alpha=0.13, linewidth=0
+            mean["cost"], mean["lo"], mean["hi"], told, color=look.colour(label), alpha=0.13, linewidth=0
         )
     ax.plot(ends[work], ends["per_dim"], "x", color=look.colour(label), markersize=6, mew=1.6)
 
