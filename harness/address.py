@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from ebmark.errors import RunError
 
@@ -42,7 +43,13 @@ def _knock(address: str) -> None:
 
 
 def open_to_all(address: str) -> bool | None:
-    """Whether the cluster at ``HOST:PORT`` answers a client that has no token; None where nobody answers.
+    """Whether the cluster at ``HOST:PORT`` answers a client that has no token; None where nobody answers."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    return answers(address, {**bare, "RAY_AUTH_MODE": "disabled"})
+
+
+def answers(address: str, environment: Mapping[str, str]) -> bool | None:
+    """Whether the cluster at ``HOST:PORT`` answers a client with this environment; None where nobody does.
 
     Asked in a process of its own, since Ray keeps the token that it has read first.
     """
@@ -50,20 +57,11 @@ def open_to_all(address: str) -> bool | None:
         "import sys; from ray._raylet import GcsClient; "
         "GcsClient(address=sys.argv[1]).internal_kv_get(b'session_name', b'session')"
     )
+    command = [sys.executable, "-P", "-c", ask, address]
     try:
         _knock(address)
-    except (OSError, OverflowError):
-        return None
-    without = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", ask, address],
-            env={**without, "RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            timeout=ASK,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=ASK, check=False)
+    except (OSError, OverflowError, subprocess.TimeoutExpired):
         return None
     if done.returncode == 0:
         return True

@@ -33,13 +33,13 @@ class Process:
     Attributes:
         name: of the program, without its folder.
         cluster: address of the control service that it was started with, or "".
-        token: its environment switches token authentication on.
+        token: whether its environment switches token authentication on; None where its title hides that.
         ports: on which it listens for other machines.
     """
 
     name: str
     cluster: str
-    token: bool
+    token: bool | None
     ports: tuple[int, ...]
 
 
@@ -71,6 +71,7 @@ def processes(proc: Path) -> list[Process]:
             if not (name := _program(command)):
                 continue
             environ = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+            whole = any(text.startswith("PATH=") for text in environ)
             owned = {os.readlink(link) for link in (folder / "fd").iterdir()}
             reached = [sockets[link] for link in owned & set(sockets)]
             at = (text.partition("=")[2] for text in command if text.startswith("--gcs-address="))
@@ -78,7 +79,7 @@ def processes(proc: Path) -> list[Process]:
                 Process(
                     name=name,
                     cluster=next(at, ""),
-                    token="RAY_AUTH_MODE=token" in environ,
+                    token="RAY_AUTH_MODE=token" in environ or (False if whole else None),
                     ports=tuple(sorted({port for host, port in reached if not _LOOPBACK.fullmatch(host)})),
                 )
             )
@@ -138,7 +139,7 @@ def ports(ours: Iterable[Process]) -> Check:
     name, reached = "ray ports", [process for process in ours if process.ports]
     if not reached:
         return well(name, "no Ray of yours listens to other machines")
-    bare = [process for process in reached if not process.token]
+    bare = [process for process in reached if process.token is False]
     shown = ", ".join(f"{process.name} {process.ports[0]}" for process in bare or reached)
     if bare:
         return judged(name, False, f"open to other machines without a token: {shown}", _TOKEN)

@@ -129,7 +129,7 @@ def running(proc: Path, *, token: bool, address: str = LAN) -> Path:
         folder = proc / str(pid)
         (folder / "fd").mkdir(parents=True)
         (folder / "cmdline").write_bytes(command)
-        (folder / "environ").write_text("HOME=/root\0RAY_AUTH_MODE=token\0" if token else "HOME=/root\0")
+        (folder / "environ").write_text("PATH=/bin\0RAY_AUTH_MODE=token\0" if token else "PATH=/bin\0")
         for i, number in enumerate(sockets):
             (folder / "fd" / str(i)).symlink_to(f"socket:[{number}]")
     return proc

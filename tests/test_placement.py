@@ -116,6 +116,9 @@ class FakeRay:
 
         return lambda cls: SimpleNamespace(remote=made)
 
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: "driver")
+
     def kill(self, worker: Any) -> None:
         self.killed += 1
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ebmark.address import must_answer
+from ebmark.address import answers, must_answer
 from ebmark.env import versions
 from ebmark.errors import RunError
 from ebmark.execute import harness_version
@@ -53,10 +53,12 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray prints pages of notices of what dies on standard output, whatever is asked; rows say what was lost.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")  # else warnings of its own beside our line
+    if "RAY_AUTH_MODE" not in os.environ and _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"  # Ray would not use it; a cluster that needs none does not mind
+    if address != "auto" and answers(address, os.environ) is False:  # Ray would try for minutes
+        raise RunError(_unauthenticated(address))
     import ray
 
-    _must_let_in(ray, address)
     with tempfile.TemporaryDirectory(prefix="ebmark-") as staged:
         # Never without one: Ray would let workers import from the driver's current folder first.
         settings["working_dir"] = staged
@@ -147,19 +149,14 @@ def _looker() -> Any:
     return look
 
 
-def _must_let_in(ray: Any, address: str) -> None:
-    """Asks one question with our token; refused, ``ray.init`` would try for minutes and not say why."""
-    if address == "auto":
-        return
-    try:
-        ray._raylet.GcsClient(address=address).internal_kv_get(b"session_name", b"session")
-    except ray.exceptions.AuthenticationError as error:
-        raise RunError(_unauthenticated(address)) from error
+def _has_token() -> bool:
+    given = (os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return any(given) or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
 def _unauthenticated(address: str) -> str:
-    has = bool(os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"))
-    given = "another token is set here" if has else "none is set here"
+    used = _has_token() and os.environ.get("RAY_AUTH_MODE") == "token"
+    given = "another one is used here" if used else "none is used here"
     return (
         f"--address {address}: the cluster asks for its token, and {given}; next: export "
         "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, the file with the token that its nodes have"
