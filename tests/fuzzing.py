@@ -303,7 +303,9 @@ def damage(folder: Path, what: str, seed: int) -> None:
     elif what == "partial":
         (file.parent / f".{file.name}.tmp").write_bytes(content[: len(content) // 2])
     elif what == "double":
-        shutil.copy(part, part.with_name(f"part-{rng.randrange(20):08d}.parquet"))
+        whole, copy = part.read_bytes(), part.with_name(f"part-{rng.randrange(20):08d}.parquet")
+        _free(copy)
+        copy.write_bytes(whole)
     elif what == "swap":
         other = rng.choice(parts)
         a, b = part.read_bytes(), other.read_bytes()
