@@ -13,8 +13,10 @@ import pytest
 
 from ebmark.report import frames, paper, paper_figures, paper_tables
 from ebmark.report.look import Look
-from ebmark.report.paper_latex import Column, Entry, PaperTable, latex, parts
-from ebmark.report.paper_tables import BOLD
+from ebmark.report.paper_latex import latex, parts
+from ebmark.report.paper_look import pdf, print_theme
+from ebmark.report.paper_numbers import Column, Entry, PaperTable
+from ebmark.report.paper_parts import BOLD
 from ebmark.stats import best_by_test, pairs_needed
 from tests import synthetic
 from tests.synthetic import FEW, SMALL, small
@@ -173,13 +175,13 @@ def test_a_wide_or_long_table_is_cut_and_nothing_is_lost():
 def test_figures_are_a_column_wide_with_embedded_truetype(study):
     first = study.trials.drop_duplicates("label")
     look = Look(study.labels, first["method"].astype(str).tolist())
-    with paper_figures.print_theme():
+    with print_theme():
         figures = paper_figures.every(study, look)
         assert [figure.name for figure in figures] == ["step_cost", "quality"]
         for figure in figures:
             for width in (3.25, 6.75):
-                page = paper_figures.pdf(figure.draw(width))
-                assert page == paper_figures.pdf(figure.draw(width))
+                page = pdf(figure.draw(width))
+                assert page == pdf(figure.draw(width))
                 box = [float(x) for x in re.search(rb"/MediaBox \[([^\]]*)\]", page)[1].split()]
                 assert box[2] == pytest.approx(72 * width)
                 assert b"/Type3" not in page
@@ -195,7 +197,7 @@ def test_the_cost_to_a_target_has_cd_at_its_best_and_every_other_method():
     study = frames.load(made, synthetic.SCALES_TARGET, "scaling")
     first = study.trials.drop_duplicates("label")
     look = Look(study.labels, first["method"].astype(str).tolist())
-    with paper_figures.print_theme():
+    with print_theme():
         figure = paper_figures.target_cost(study, look)
         drawn = figure.draw(3.25)
     lines = [line for line in drawn.axes[0].get_lines() if len(line.get_xdata()) == 3]

@@ -13,8 +13,10 @@ from ebmark.report import paper_figures, paper_tables
 from ebmark.report.frames import Study, Tables, load
 from ebmark.report.grid import escape
 from ebmark.report.look import Look
-from ebmark.report.paper_figures import WIDTHS, PaperFigure, pdf, print_theme
-from ebmark.report.paper_latex import PaperTable, latex, parts
+from ebmark.report.paper_figures import PaperFigure
+from ebmark.report.paper_latex import latex, parts
+from ebmark.report.paper_look import WIDTHS, pdf, print_theme
+from ebmark.report.paper_numbers import PaperTable
 
 MAIN = r"""% Everything that `ebmark report --paper` wrote, on pages of their own: pdflatex main.tex
 \documentclass[10pt]{article}

@@ -1,34 +1,25 @@
-"""Figures for print: a column or two wide, type of 8 points, fonts embedded as TrueType."""
+"""Figures for print: the cost of a step, the quality reached, and the cost to a target, against d."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
-from ebmark.report import scaling, targets, words
+from ebmark.report import scaling, targets
 from ebmark.report.cost_figures import PANELS, by_label, summarised, usable
 from ebmark.report.frames import Study, finals
-from ebmark.report.look import Look, cross, log_axis, log_dims
-from ebmark.report.paper_tables import about
+from ebmark.report.look import Look, cross
+from ebmark.report.paper_look import CROSS, finish, legend, panels, style
+from ebmark.report.paper_parts import about
 from ebmark.report.scaling import BEST
 from ebmark.report.targets import GOAL
-
-WIDTHS = {"": 3.25, "-wide": 6.75}  # inches of a column and of a page, by what the file's name ends with
-TYPE = 8.0  # points
-HEIGHT, LINE = 2.15, 0.135  # inches of a panel with its labels, and of a line of the legend
-CROSS = 3.6  # points
-LOW = 1.8  # inches of a panel where more than two stand below each other, so that a caption fits below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,32 +31,10 @@ class PaperFigure:
     draw: Callable[[float], Figure]
 
 
-@contextmanager
-def print_theme() -> Iterator[None]:
-    """A white grid, serif type of 8 points that goes with Times, fonts that an editor can read."""
-    rc: Any = {
-        **sns.axes_style("whitegrid"),
-        **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "legend.fontsize"), TYPE),
-        **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), TYPE - 1),
-        **{"font.family": ["serif"], "font.serif": ["STIXGeneral"], "mathtext.fontset": "stix"},
-        **{"pdf.fonttype": 42, "ps.fonttype": 42, "axes.edgecolor": "0.3", "grid.color": "0.9"},
-        **{"axes.linewidth": 0.6, "grid.linewidth": 0.5, "figure.facecolor": "white"},
-    }
-    with mpl.rc_context(rc):
-        yield
-
-
 def every(study: Study, look: Look) -> list[PaperFigure]:
     """All figures that the study has numbers for."""
     found = [step_cost(study, look), quality(study, look), target_cost(study, look)]
     return [figure for figure in found if figure is not None]
-
-
-def pdf(figure: Figure) -> bytes:
-    """The figure as PDF, the same bytes each time."""
-    out = io.BytesIO()
-    figure.savefig(out, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    return out.getvalue()
 
 
 def step_cost(study: Study, look: Look) -> PaperFigure | None:
@@ -83,16 +52,16 @@ def step_cost(study: Study, look: Look) -> PaperFigure | None:
 
 
 def _steps(cost: DataFrame, shown: Sequence[str], look: Look, width: float) -> Figure:
-    figure, axes = _panels(len(shown), width)
+    figure, axes = panels(len(shown), width)
     for ax, quantity in zip(axes, shown, strict=True):
         rows = usable(cost, quantity)
         _lines(ax, summarised(rows, quantity, ["label", "dim"], log=True), look)
         ended = cost.groupby(["label", "dim"], observed=True)[quantity].count()
         for label, d in ended[ended == 0].index:
             cross(ax, d * look.dodge(label), look, label, size=CROSS)
-        _finish(ax, sorted(cost["dim"].unique()), "time" if quantity == "seconds" else "number")
+        finish(ax, sorted(cost["dim"].unique()), "time" if quantity == "seconds" else "number")
         ax.set_ylabel("time per step" if quantity == "seconds" else "passes per point (F)")
-    _legend(figure, look, {label: label for label, _ in by_label(cost)}, width)
+    legend(figure, look, {label: label for label, _ in by_label(cost)}, width)
     return figure
 
 
@@ -112,15 +81,15 @@ def quality(study: Study, look: Look) -> PaperFigure | None:
 
 
 def _quality(rows: DataFrame, names: Sequence[str], look: Look, width: float) -> Figure:
-    figure, axes = _panels(len(names), width)
+    figure, axes = panels(len(names), width)
     for ax, name in zip(axes, names, strict=True):
         part = rows[rows["dataset_label"] == name]
         _lines(ax, summarised(part, "per_dim", ["label", "dim"], log=True), look)
-        _finish(ax, sorted(part["dim"].unique()), "number")
+        finish(ax, sorted(part["dim"].unique()), "number")
         ax.set_title(name)
         ax.set_ylabel("Fisher divergence / d")
     shown = rows[rows["dataset_label"].isin(names)]
-    _legend(figure, look, {label: label for label, _ in by_label(shown)}, width)
+    legend(figure, look, {label: label for label, _ in by_label(shown)}, width)
     return figure
 
 
@@ -158,7 +127,7 @@ def _targets(
     look: Look,
     width: float,
 ) -> Figure:
-    figure, axes = _panels(len(names), width)
+    figure, axes = panels(len(names), width)
     drawn: dict[str, str] = {}
     for ax, place in zip(axes, names, strict=True):
         part = rows[(rows[GOAL] == list(place)).all(axis=1)]
@@ -170,26 +139,22 @@ def _targets(
         for label, own in by_label(part):
             _cost_line(ax, own.sort_values("dim"), label, look)
             drawn.setdefault(label, label)
-        _finish(
+        finish(
             ax,
             sorted(rows.loc[(rows[GOAL] == list(place)).all(axis=1), "dim"].unique()),
             "time" if quantity == "seconds" else "number",
         )
         ax.set_title(f"{place[1]}\n{place[0]}")
         ax.set_ylabel("time to the target" if quantity == "seconds" else "passes to the target (F)")
-    _legend(figure, look, drawn, width)
+    legend(figure, look, drawn, width)
     return figure
 
 
 def _cost_line(ax: Axes, own: DataFrame, label: str, look: Look, **more: Any) -> None:
     ended = own[np.isfinite(own["cost"])]
-    ax.plot(ended["dim"], ended["cost"], **_style(look, label, **more))
+    ax.plot(ended["dim"], ended["cost"], **style(look, label, **more))
     for d in own.loc[np.isinf(own["cost"]), "dim"]:
         cross(ax, d * look.dodge(label), look, label, size=CROSS)
-
-
-def _style(look: Look, label: str, **more: Any) -> dict[str, Any]:
-    return look.line(label, **{"linewidth": 1.0, "markersize": 3.2, "markeredgewidth": 0.3, **more})
 
 
 def _lines(ax: Axes, table: DataFrame, look: Look) -> None:
@@ -197,43 +162,4 @@ def _lines(ax: Axes, table: DataFrame, look: Look) -> None:
     for label, rows in by_label(table):
         bars = np.abs(rows[["lo", "hi"]].to_numpy().T - rows["centre"].to_numpy())
         x = rows["dim"] * look.dodge(label)
-        ax.errorbar(x, rows["centre"], yerr=np.nan_to_num(bars), elinewidth=0.7, **_style(look, label))
-
-
-def _finish(ax: Axes, dims: Sequence[int], unit: str) -> None:
-    log_dims(ax, dims)
-    ax.set_yscale("log")
-    ax.margins(y=0.12)
-    log_axis(ax.yaxis, words.seconds if unit == "time" else words.number)
-
-
-def _panels(n: int, width: float) -> tuple[Figure, list[Axes]]:
-    """Panels below each other in a column, two in a row (three of three) where it is two columns wide."""
-    columns = 1 if width < 5 or n == 1 else 3 if n == 3 else 2
-    rows = -(-n // columns)
-    figure = Figure(figsize=(width, (HEIGHT if rows <= 2 else LOW) * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
-    for unused in axes[n:]:
-        unused.set_visible(False)
-    return figure, axes[:n]
-
-
-def _legend(figure: Figure, look: Look, names: dict[str, str], width: float) -> None:
-    """Below the panels, in as many columns as fit."""
-    handles = look.handles({label: names[label] for label in sorted(names, key=look.index.__getitem__)})
-    for handle in handles:
-        handle.set(linewidth=1.0, markersize=3.2)
-    longest = max(len(name) for name in names.values())
-    columns = max(1, min(len(handles), int(width / (0.051 * longest + 0.4))))
-    lines = -(-len(handles) // columns)
-    figure.set_size_inches(width, figure.get_size_inches()[1] + LINE * lines + 0.08)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        handlelength=2.0,
-        columnspacing=1.0,
-        labelspacing=0.25,
-        borderpad=0.1,
-    )
+        ax.errorbar(x, rows["centre"], yerr=np.nan_to_num(bars), elinewidth=0.7, **style(look, label))
