@@ -97,7 +97,8 @@ def carry_out(
         from ebmark.runners.ray import RayRunner
 
         need = Need(gpus=study.gpus, memory=study.memory)
-        cluster = connect(address, need, _plugins(study.trials()), _timed_on(folder))
+        used = _plugins(study.trials()) if address else []  # only a cluster's nodes are looked over
+        cluster = connect(address, need, used, _timed_on(folder))
         for note in cluster.notes:
             print(f"note: {note}", file=out)
         return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries, saves=saves)
