@@ -65,16 +65,17 @@ def is_locked(folder: Location) -> bool:
         descriptor = _opened(folder / _FILE, os.O_RDONLY)
     except OSError:
         return False
+    judge = _elsewhere
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        pass  # no such locks here: the mark has to do
+        judge = _alive  # no such locks here: the mark has to do
     finally:
         owner, touched = _owner(descriptor), os.fstat(descriptor).st_mtime
         os.close(descriptor)
-    return _elsewhere(owner) and time.time() - touched < STALE
+    return judge(owner) and time.time() - touched < STALE
 
 
 class _Kernel:
@@ -85,10 +86,12 @@ class _Kernel:
         self._descriptor = _opened(self._path, os.O_RDWR | os.O_CREAT)
         try:
             owner = _owner(self._descriptor)
-            if not _taken(self._descriptor):
+            taken = _taken(self._descriptor)
+            if taken is False:
                 owner = _owner(self._descriptor) or owner
                 raise refused(folder, owner)
-            if _elsewhere(owner) and (age := self._age(folder)) < STALE:
+            judge = _alive if taken is None else _elsewhere
+            if judge(owner) and (age := self._age(folder)) < STALE:
                 raise refused(folder, owner, age, str(self._path))
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, mark().encode(), 0)
@@ -169,7 +172,12 @@ def is_dead(owner: str) -> bool:
 
 def _elsewhere(owner: str) -> bool:
     """Whether a mark is that of another host, where the kernel here knows of no lock."""
-    return bool(_parsed(owner)) and not is_dead(owner) and _parsed(owner).get("host") != platform.node()
+    return _alive(owner) and _parsed(owner).get("host") != platform.node()
+
+
+def _alive(owner: str) -> bool:
+    """Whether a mark may be that of a living process."""
+    return bool(_parsed(owner)) and not is_dead(owner)
 
 
 def _parsed(owner: str) -> dict[str, object]:
@@ -211,7 +219,8 @@ def _owner(descriptor: int) -> str:
     return os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
 
 
-def _taken(descriptor: int) -> bool:
+def _taken(descriptor: int) -> bool | None:
+    """Whether the kernel's lock was got; None where this folder has no such locks."""
     for _ in range(_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,7 +229,7 @@ def _taken(descriptor: int) -> bool:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            return True  # the marks have to do
+            return None
         else:
             return True
     return False

@@ -643,6 +643,21 @@ def test_a_mark_of_a_process_of_this_host_that_is_gone_holds_nobody_up(folder: P
         Store(folder).close()
 
 
+def test_where_there_are_no_locks_the_mark_keeps_the_second_writer_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", none)
+    with Store(folder):
+        assert store.is_locked(folder)
+        with pytest.raises(StoreError, match=rf"process {os.getpid()} on .*, seen \d+ s ago"):
+            Store(folder)
+    assert not store.is_locked(folder)
+    Store(folder).close()
+
+
 def test_the_mark_is_touched_while_a_writer_holds_it(folder: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with Store(folder):
