@@ -329,7 +329,12 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_finishes_it(cli, tmp_path, small_disk):
+def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_finishes_it(
+    cli, tmp_path, small_disk, monkeypatch
+):
+    monkeypatch.delenv(
+        "RAY_BACKEND_LOG_LEVEL", raising=False
+    )  # of the Ray in this process: ours would tell of it
     (tmp_path / "small.toml").write_text(SPEC)
     command = ("run", "small.toml", "-o", small_disk / "out")
     assert cli(*command, "--seeds", 1, "--json", "--runner", "serial").returncode == 0
