@@ -344,9 +344,10 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_same_command_finishes_it(
     assert full.returncode == 1
     assert len(full.stderr.strip().splitlines()) == 1
     assert "no space left on device; free some space" in full.stderr
-    trials = read(small_disk / "out").trials
-    assert set(trials["status"]) == {"ok"}
-    assert 2 < len(trials) < 8
+    tables = read(small_disk / "out")
+    assert not tables.warnings
+    assert set(tables.trials["status"]) == {"ok"}
+    assert len(tables.trials) >= 2
     (small_disk / "filler").unlink()
     after = cli(*command, "--json")
     assert after.returncode == 0, after.stderr
