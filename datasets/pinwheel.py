@@ -16,7 +16,7 @@ from torch import Tensor
 from ebmark.api import Dataset, Rng, dataset
 
 ARMS = 5
-FAR = 20.0  # distance beyond which the twist stays: there the log-density is below -2000, and e^r would overflow
+FAR = 20.0  # beyond this distance the twist stays: log p is below -2000 there, and e^r would overflow
 LENGTH, WIDTH = 0.3, 0.1  # standard deviations along and across an arm, whose centre is at distance 1
 RATE = 0.25
 SCALE = 2.0
