@@ -12,6 +12,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 NAMES = {
     "fisher": "Fisher divergence",
     "kl": "KL divergence",
+    "kl_own": "KL divergence, by the method's own log Z",
     "nll": "negative log-likelihood",
     "log_density_mse": "squared error of the log-density",
     "reverse_kl": "reverse KL divergence",
@@ -27,7 +28,13 @@ NAMES = {
     "ksd": "KSD² of the samples from the model",
 }
 HIGHER = frozenset({"coverage", "precision", "mode_smallest"})  # of these more is better
-UNITS = {"kl": " (nats)", "nll": " (nats)", "reverse_kl": " (nats)", "log_density_mse": " (nats²)"}
+UNITS = {
+    "kl": " (nats)",
+    "kl_own": " (nats)",
+    "nll": " (nats)",
+    "reverse_kl": " (nats)",
+    "log_density_mse": " (nats²)",
+}
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
