@@ -117,7 +117,7 @@ def elsewhere() -> Iterator[str]:
         mock.patch("ebmark.rng.torch", _HostGenerators()),
         mock.patch("torch.tensor", _tensor(torch.tensor)),
         mock.patch("ebmark.train.OPTIMISERS", {"adam": plain_adam}),
-        mock.patch("ebmark.attempt.Attempt._model", lambda self: None),
+        mock.patch("ebmark.attempt.model", lambda training: None),
         _Elsewhere(),
     ):
         yield DEVICE

@@ -438,7 +438,7 @@ def _calls(folder: Path, base: Path) -> dict[str, Callable[[], int]]:
 
     return {
         "status": say("status", folder, "--json"),
-        "show": say("show", "a", folder, "--json"),
+        "show": say("show", "a11", folder, "--json"),
         "compare": say("compare", base, folder, "--json"),
         "export": say("export", folder, "-o", "out.csv"),
         "merge": say("merge", base, folder, "-o", "merged"),

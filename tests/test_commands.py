@@ -72,6 +72,7 @@ STANDS_FOR = {
     "A": "results/mine",
     "B": "results/mine",
     "OUT": "results/pooled",
+    "N": "2",
 }
 SMALL = ["--runner", "serial"]
 PLANNED = ["--dry-run"]
@@ -140,7 +141,13 @@ def prepared(command: str, desk: Path) -> list[str]:
         words = [STANDS_FOR.get(word, word) for word in words]
     if words[:1] in (["plan"], ["run"]) and words[1:2] == ["scaling"] and "--quick" not in words:
         words += ["--quick"]  # the whole has 30,000 trials
-    words = [word.replace("s3://", f"file://{desk}/") for word in words]
+    if words[0] in ("run", "plan"):
+        words = [word.replace("s3://", f"file://{desk}/") for word in words]
+    else:  # there must be results
+        words = ["results/mine" if word.startswith("s3://") else word for word in words]
+        words = [
+            "results/mine" if word == "results/pooled" and words[0] != "merge" else word for word in words
+        ]
     if "ID" in words:
         words[words.index("ID")] = str(read(desk / "results" / "mine").trials["id"][0])[:8]
     if words[:1] == ["run"] and len(words) > 1:
@@ -158,7 +165,7 @@ def test_it_works(command, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     # It sends whatever else writes to descriptor 1 elsewhere, until the process ends.
     monkeypatch.setattr(Console, "protect", lambda console: None)
-    for made in (*desk.glob("ebmark-*"), desk / "results" / "pooled"):
+    for made in (*desk.glob("ebmark-*"), desk / "results" / "pooled", desk / "results" / "both"):
         shutil.rmtree(made, ignore_errors=True)
     code = run(prepared(command, desk))
     told = capsys.readouterr().err
