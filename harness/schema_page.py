@@ -27,10 +27,10 @@ A run writes one folder per study:
 | `.lock` | held while a run writes; it never needs to be removed by hand |
 
 `reference/` and `methods/` are committed runs, made with `ebmark run reference` and `ebmark run methods`,
-without their models and the second without its samples (47 MB). The reference's cost lane was timed again, whole,
-on later code than its quality lane; the column `code` tells the rows apart. `reproductions/` holds the runs behind
-`docs/reproductions`, without their models. Everything else in this folder is ignored by git. This page is
-generated:
+without their models and the second without its samples (47 MB). The reference's cost lane was timed again,
+whole, on later code than its quality lane; the column `code` tells the rows apart. `reproductions/` holds
+the runs behind `docs/reproductions`, without their models. Everything else in this folder is ignored by git.
+This page is generated:
 `python -m ebmark.schema_page > results/README.md`.
 
 ## Reading
