@@ -170,20 +170,10 @@ def run(
 
     console.protect()
     address = address or os.environ.get("RAY_ADDRESS") or None
-    code = command.run(
-        console,
-        study,
-        folder,
-        runner=runner,
-        jobs=jobs,
-        address=address,
-        rerun=rerun,
-        only=only,
-        command=context.obj,
-        precision=share,
-        most=max_seeds,
+    how = command.How(
+        runner=runner, jobs=jobs, address=address, rerun=rerun, only=only, precision=share, most=max_seeds
     )
-    raise typer.Exit(code)
+    raise typer.Exit(command.run(console, study, folder, how, context.obj))
 
 
 @app.command()

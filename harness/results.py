@@ -171,7 +171,7 @@ def run(
         >>> sorted(done.tables.trials["method"])
         ['dsm', 'nce']
     """
-    from ebmark.commands.run import carry_out
+    from ebmark.commands.run import How, carry_out
     from ebmark.errors import SpecError, did_you_mean
     from ebmark.plan import Study
     from ebmark.study import load
@@ -190,16 +190,8 @@ def run(
     line = OneLine(sys.stdout)
     shown: Any = line if live(sys.stdout) and not sys.stdout.isatty() else sys.stdout
     with open(os.devnull, "w") as nowhere:
-        outcome, _ = carry_out(
-            study,
-            folder,
-            runner=runner,
-            jobs=jobs,
-            address=address,
-            rerun=rerun,
-            only=only,
-            out=shown if progress else nowhere,
-        )
+        how = How(runner=runner, jobs=jobs, address=address, rerun=rerun, only=only)
+        outcome, _ = carry_out(study, folder, how, shown if progress else nowhere)
     line.end()
     if outcome.interrupted:
         raise KeyboardInterrupt(f"what had finished is kept in {folder}; the same call runs the rest")

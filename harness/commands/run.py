@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -23,72 +23,48 @@ from ebmark.tables import load
 from ebmark.trial import Ref, Trial
 
 
-def run(
-    console: Console,
-    study: Study,
-    folder: Location,
-    *,
-    runner: str,
-    jobs: int | None,
-    address: str | None,
-    rerun: str | None,
-    only: str | None,
-    command: str,
-    precision: float | None = None,
-    most: int = 0,
-) -> int:
-    """Runs what is missing and says how it ended; returns the exit code.
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a study is run.
 
-    Args:
-        console: takes what is said.
-        study: to run.
-        folder: of its results.
+    Attributes:
         runner: ray or serial.
-        jobs: trials side by side.
-        address: of a Ray cluster to join.
-        rerun: failed, stale or all.
+        jobs: trials side by side; None for as many as fit.
+        address: of a Ray cluster to join; None starts one for this run alone.
+        rerun: failed, stale, all or None.
         only: one trial, by the beginning of its id.
-        command: as it was typed, to go on with after an interruption.
         precision: wanted of every comparison, by rounds of more seeds.
         most: seeds allowed then.
     """
-    outcome, rounds = carry_out(
-        study,
-        folder,
-        runner=runner,
-        jobs=jobs,
-        address=address,
-        rerun=rerun,
-        only=only,
-        out=console.text,
-        precision=precision,
-        most=most,
-    )
+
+    runner: str = "ray"
+    jobs: int | None = None
+    address: str | None = None
+    rerun: str | None = None
+    only: str | None = None
+    precision: float | None = None
+    most: int = 0
+
+
+def run(console: Console, study: Study, folder: Location, how: How, command: str) -> int:
+    """Runs what is missing and says how it ended; returns the exit code.
+
+    ``command`` is what was typed, to go on with after an interruption.
+    """
+    outcome, rounds = carry_out(study, folder, how, console.text)
     _tell(console, study, outcome, rounds, command)
     return outcome.exit_code
 
 
-def carry_out(
-    study: Study,
-    folder: Location,
-    *,
-    runner: str,
-    jobs: int | None,
-    address: str | None,
-    rerun: str | None,
-    only: str | None,
-    out: TextIO,
-    precision: float | None = None,
-    most: int = 0,
-) -> tuple[Outcome, Rounds | None]:
-    """Runs what is missing; progress goes to ``out``. Arguments as for ``run``."""
+def carry_out(study: Study, folder: Location, how: How, out: TextIO) -> tuple[Outcome, Rounds | None]:
+    """Runs what is missing; progress goes to ``out``."""
     # Workers write to a folder that they share; an object store has none, and a lost trial starts again.
     saves = None
     if isinstance(folder, Path):
         saves = Saves(folder=str(folder.absolute()), every=study.save_every)
 
     def make_runner() -> Runner:
-        if runner == "serial":
+        if how.runner == "serial":
             from ebmark.runners.serial import SerialRunner
 
             return SerialRunner(together=study.together, saves=saves)
@@ -97,23 +73,28 @@ def carry_out(
         from ebmark.runners.ray import RayRunner
 
         need = Need(gpus=study.gpus, memory=study.memory)
-        used = _plugins(study.trials()) if address else []  # only a cluster's nodes are looked over
-        cluster = connect(address, need, used, _timed_on(folder))
+        used = _plugins(study.trials()) if how.address else []  # only a cluster's nodes are looked over
+        cluster = connect(how.address, need, used, _timed_on(folder))
         for note in cluster.notes:
             print(f"note: {note}", file=out)
-        return RayRunner(cluster, jobs=jobs, together=study.together, retries=study.retries, saves=saves)
+        return RayRunner(cluster, jobs=how.jobs, together=study.together, retries=study.retries, saves=saves)
 
-    again = iter([rerun])  # once, not in every round
+    again = iter([how.rerun])  # once, not in every round
 
     def one(study: Study) -> Outcome:
         what = next(again, None)
         stale = _stale(study, folder) if what == "stale" else set()
-        return drive(study, folder, make_runner, rerun=what, stale=stale, only=only, out=out)
+        return drive(study, folder, make_runner, rerun=what, stale=stale, only=how.only, out=out)
 
-    if precision is None:
+    if how.precision is None:
         return one(study), None
     return in_rounds(
-        study, folder, one, precision=precision, most=most, say=lambda line: print(line, file=out)
+        study,
+        folder,
+        one,
+        precision=how.precision,
+        most=how.most,
+        say=lambda line: print(line, file=out),
     )
 
 
