@@ -123,7 +123,8 @@ def described(row: Row) -> str:
     """A trial in words, from its row."""
     lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
     lane = f" (tune, rate x {row['rate_factor']:.3g})" if row["lane"] == "tune" else lane
-    return f"{row['method_label']} on {row['dataset_label']} d={row['dim']} seed {row['seed']}{lane}"
+    dim = "" if row["dim"] is None else f" d={row['dim']}"  # not known before the data set is made
+    return f"{row['method_label']} on {row['dataset_label']}{dim} seed {row['seed']}{lane}"
 
 
 def duration(seconds: float) -> str:
