@@ -6,6 +6,7 @@ What a verb may do with either: succeed, or say one line and end with 1. Anythin
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -151,12 +152,12 @@ def mutated_values(draw: Draw) -> str:
         if what == "remove" and key is not None:
             del holder[key]
         elif what == "add" and isinstance(holder, dict):
-            holder[draw(st.one_of(st.sampled_from(KEYS), st.text(max_size=6)))] = draw(odd)
+            holder[draw(st.one_of(st.sampled_from(KEYS), st.text(max_size=6)))] = copy.deepcopy(draw(odd))
         elif what == "swap" and key is not None:
             other = holders[draw(st.integers(0, len(holders) - 1))]
             holder[key] = json.loads(json.dumps(other, default=str))
         elif key is not None:
-            holder[key] = draw(odd)
+            holder[key] = copy.deepcopy(draw(odd))  # the next round may change it
     return written(tables)
 
 
