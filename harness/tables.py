@@ -131,7 +131,9 @@ def done(folder: Location) -> pd.DataFrame:
         return to_frame(to_arrow("trials", []).select(columns))
     must_be_results(folder)
     trials = load(folder, "trials", [*columns, "finished"]).data
-    return to_frame(trials.take(pa.array(newest_rows(trials))).select(columns))
+    found = to_frame(trials.take(pa.array(newest_rows(trials))).select(columns))
+    # A part that somebody else has written may lack the number: it counts as none.
+    return found.assign(attempt=found["attempt"].fillna(0).astype("int64"))
 
 
 def latest(results: Path) -> Path:

@@ -83,3 +83,10 @@ def test_the_fuzz_sees_a_row_that_is_lost_and_a_traceback(tmp_path: Path, monkey
         patch.setattr("ebmark.store.in_order", lambda data, rows, order: rows[1:])
         with pytest.raises(Fault, match="a compaction has lost rows: 1 of 12"):
             fuzzing.bear_folder(folder, (), ())
+
+
+def test_rows_without_the_number_of_their_attempt_can_be_planned(tmp_path: Path):
+    """Found by the fuzz: a part that somebody else has written, twice there."""
+    folder = base(tmp_path / "base")
+    damages = (("alien parquet", 90479), ("alien parquet", 90479), ("double", 2147483647))
+    assert fuzzing.bear_folder(folder, (("alien parquet", 90479), *damages), ("plan",)) == {"plan": 1}
