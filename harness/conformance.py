@@ -14,19 +14,19 @@ from ebmark.api import Dataset, Energy, Method, Network, Rng, State, Step, Value
 from ebmark.gradient_test import (
     MEAN,
     VARIANCE,
-    Finding,
     IsotropicGaussian,
     best_precisions,
     opponent_tests,
     z_tests,
 )
+from ebmark.plugin_checks import Finding, pickles, raised
 from ebmark.rehearsal import accepted_dims, own_parameters, run_backward, small_run, whole_step
 from ebmark.settings import default
 
 
 def check(cls: type[Method]) -> Iterator[Finding]:
     """Every check of a method class, lazily, in the order of cost."""
-    structure = (_pickles, counts, _reproduces, _reaches, _shapes, _broadcasts, _saves)
+    structure = (pickles, counts, _reproduces, _reaches, _shapes, _broadcasts, _saves)
     examples = cls.examples(VARIANCE)
     for method in examples:
         try:
@@ -56,12 +56,7 @@ def _guarded(test: Callable[[Method], Finding | Iterator[Finding]], method: Meth
         yield from (found,) if isinstance(found, Finding) else found
     except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
         name = test.__name__.strip("_").replace("_", " ")
-        yield Finding(what=f"{method!r}: {name}", ok=False, found=f"{type(error).__name__}: {error}")
-
-
-def _pickles(method: Method) -> Finding:
-    same = pickle.loads(pickle.dumps(method)) == method
-    return Finding(what=f"{method!r}: pickles", ok=same, found="equal" if same else "the copy differs")
+        yield raised(f"{method!r}: {name}", error)
 
 
 def counts(method: Method) -> Finding:

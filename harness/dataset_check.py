@@ -9,7 +9,6 @@ is too wide, the score is held against the samples instead: E_p[s f] = -E_p[∇f
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from ebmark.api import Dataset, RealDataset, Rng
 from ebmark.errors import EbmarkError
-from ebmark.gradient_test import Finding
+from ebmark.plugin_checks import Finding, at_defaults, pickles, raised
 
 SAMPLES = 10_000
 CENTRES = 500  # kernels of the proposal
@@ -32,27 +31,23 @@ ROUNDING = 1e-6
 
 def check_dataset(cls: type[Dataset]) -> Iterator[Finding]:
     """Every check of a data set, lazily, at its defaults and at the other dimensions that it accepts."""
-    try:
-        usual = cls()
-    except (EbmarkError, TypeError) as error:
-        found = f"{error}; give every setting a default, so that it can be tested"
-        yield Finding(what=f"{cls.name} at its defaults", ok=False, found=found)
+    usual = at_defaults(cls)
+    if isinstance(usual, Finding):
+        yield usual
         return
     for target in (usual, *_of_other_dimensions(usual)):
         tests = REAL if isinstance(target, RealDataset) else (*DRAWN, *(EXACT if target.exact else ()))
         for name, test in tests:
-            if (outcome := _guarded(test, target)) is not None:
-                yield Finding(what=f"{target!r}: {name}", ok=outcome[0], found=outcome[1])
+            try:
+                outcome = test(target)
+            except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
+                yield raised(f"{target!r}: {name}", error)
+            else:
+                if outcome is not None:
+                    yield Finding(what=f"{target!r}: {name}", ok=outcome[0], found=outcome[1])
 
 
 Found = tuple[bool, str] | None  # whether it passed, and what was found; None where it does not apply
-
-
-def _guarded(test: Callable[[Dataset], Found], target: Dataset) -> Found:
-    try:
-        return test(target)
-    except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
-        return False, f"{type(error).__name__}: {error}"
 
 
 def _of_other_dimensions(target: Dataset) -> Iterator[Dataset]:
@@ -72,8 +67,8 @@ def _stream(target: Dataset, name: str, dtype: torch.dtype = torch.float64) -> R
 
 
 def _pickles(target: Dataset) -> Found:
-    same = pickle.loads(pickle.dumps(target)) == target
-    return same, "equal" if same else "the copy differs"
+    finding = pickles(target)
+    return finding.ok, finding.found
 
 
 def _draws(target: Dataset) -> Found:

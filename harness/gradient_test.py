@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ebmark.api import Energy, Meter, Method, Rng, Step
+from ebmark.plugin_checks import Finding
 
 REPLICATES = 400
 VARIANCE = 1.7
@@ -24,21 +24,6 @@ BELOW, ABOVE = 0.8, 1.25  # times the declared minimiser
 OFF = 0.7  # where an opponent is held, times the energy's precision
 SIGN = "the sign is inverted: s = -grad E, p proportional to exp(-E)"
 HERE, FAR = 4.0, 1e-8  # standard errors within which a mean is zero, and what rounding adds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was checked.
-
-    Attributes:
-        what: the check, with the settings it was made at.
-        ok: whether it passed.
-        found: what was measured against what was declared, and the likely fault where it failed.
-    """
-
-    what: str
-    ok: bool
-    found: str
 
 
 class IsotropicGaussian(nn.Module):

@@ -9,7 +9,6 @@ exact value (``Metric.gaussian_value``) the mean must be that.
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Dataset, Energy, Evaluation, Metric, Rng, Value
-from ebmark.errors import EbmarkError
-from ebmark.gradient_test import Finding, IsotropicGaussian
+from ebmark.gradient_test import IsotropicGaussian
+from ebmark.plugin_checks import Finding, at_defaults, pickles, raised
 
 REPLICATES = 50
 POINTS = 500  # test points, and model samples
@@ -46,14 +45,12 @@ class _Normal(Dataset):
 
 def check_metric(cls: type[Metric]) -> Iterator[Finding]:
     """Every check of a metric, lazily, at its defaults."""
-    try:
-        metric = cls()
-    except (EbmarkError, TypeError) as error:
-        found = f"{error}; give every setting a default, so that it can be tested"
-        yield Finding(what=f"{cls.name} at its defaults", ok=False, found=found)
+    metric = at_defaults(cls)
+    if isinstance(metric, Finding):
+        yield metric
         return
     tests: tuple[tuple[str, Callable[[Metric], Iterator[Finding]]], ...] = (
-        ("pickles", _pickles),
+        ("pickles", lambda metric: iter((pickles(metric),))),
         ("declared", _declared),
         ("values", _values),
     )
@@ -61,12 +58,7 @@ def check_metric(cls: type[Metric]) -> Iterator[Finding]:
         try:
             yield from test(metric)
         except Exception as error:  # noqa: BLE001  # a plug-in may raise anything; that is the finding
-            yield Finding(what=f"{metric!r}: {name}", ok=False, found=f"{type(error).__name__}: {error}")
-
-
-def _pickles(metric: Metric) -> Iterator[Finding]:
-    same = pickle.loads(pickle.dumps(metric)) == metric
-    yield Finding(what=f"{metric!r}: pickles", ok=same, found="equal" if same else "the copy differs")
+            yield raised(f"{metric!r}: {name}", error)
 
 
 def _declared(metric: Metric) -> Iterator[Finding]:

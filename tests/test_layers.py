@@ -29,7 +29,7 @@ LAYERS: Mapping[int, str] = {
     "ebmark.execute ebmark.stream ebmark.step_times ebmark.course ebmark.saves ebmark.capture ebmark.outcome "
     "ebmark.place ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
-    "ebmark.dataset_check ebmark.metric_check ebmark.isolation",
+    "ebmark.dataset_check ebmark.metric_check ebmark.plugin_checks ebmark.isolation",
     5: "ebmark.lease ebmark.address "
     "ebmark.merging ebmark.wide "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "

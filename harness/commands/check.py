@@ -11,8 +11,8 @@ from ebmark.console import Console
 from ebmark.dataset_check import check_dataset
 from ebmark.discovery import get, kinds
 from ebmark.errors import PluginError
-from ebmark.gradient_test import Finding
 from ebmark.metric_check import check_metric
+from ebmark.plugin_checks import Finding
 
 CHECKS: Mapping[str, Callable[[Any], Iterator[Finding]]] = {
     "method": check,
