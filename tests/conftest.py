@@ -34,13 +34,15 @@ def _short_folder() -> Path:
 def pytest_configure(config: pytest.Config) -> None:
     """Points the home and Ray into a private folder before a test module is imported."""
     config.stash[_private] = folder = _short_folder()
+    home = folder / "home"  # apart from Ray's files, so that a test can see what reaches a home
+    home.mkdir()
     # With this file in its home Ray does not ask the cloud's metadata service where it runs.
-    (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    (home / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
     token = folder / "token"
     token.touch(mode=0o600)
     token.write_text(secrets.token_hex(32))
     os.environ.pop("RAY_ADDRESS", None)
-    os.environ.update(ISOLATED_RAY, HOME=str(folder), RAY_TMPDIR=str(folder), RAY_AUTH_TOKEN_PATH=str(token))
+    os.environ.update(ISOLATED_RAY, HOME=str(home), RAY_TMPDIR=str(folder), RAY_AUTH_TOKEN_PATH=str(token))
     os.environ.update(dict.fromkeys(SINGLE_THREAD, "1"))
 
 
