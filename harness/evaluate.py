@@ -6,7 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
@@ -17,45 +17,20 @@ from ebmark import registry
 from ebmark.api import Dataset, Energy, Evaluation, Method, Metric, Network, RealDataset, Rng, State, Value
 from ebmark.floors import NORMAL_QUANTILE
 from ebmark.normaliser import LogZ, known, log_z, smc
-from ebmark.ops import fit_gaussian, gaussian_log_prob
+from ebmark.picture import picture
+from ebmark.points import TEST_POINTS, Points, gaussian_baseline, points
 from ebmark.quadrature import POINTS
 from ebmark.trial import Ref, Trial
 
-TEST_POINTS = 2000
+__all__ = ["MODEL_SAMPLES", "TEST_POINTS", "Evaluator", "Points", "gaussian_baseline", "points"]
+
 MODEL_SAMPLES = 2000
 CHEAP_LOG_Z = 2  # up to this dimension log Z is a quadrature of some milliseconds, taken at every checkpoint
-PICTURE_CELLS, PICTURE_POINTS = 200, 1000
-# Decimals of a picture's points and log-densities: it shows no more, and a file stays near 200 kB.
-POINT_DECIMALS, DENSITY_DECIMALS = 3, 2
+
+# Over 200 lines: the metrics of a checkpoint share one estimate of log Z, its samples and what these cost.
 
 # By target; they depend on neither method nor seed, so that the next trial in this process finds them here.
 _FLOORS: defaultdict[Ref, dict[tuple[object, ...], tuple[float, float]]] = defaultdict(dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Points:
-    """The points of a trial: ``train (n, d)`` to fit on, ``test (m, d)`` held out."""
-
-    train: Tensor
-    test: Tensor
-
-
-def points(trial: Trial, dataset: Dataset, device: torch.device) -> Points:
-    """Training and test points by data set and seed, the same for every method.
-
-    For an endless stream ``train`` is a fixed draw of max(10,000, 20 d) points, to which noises are fitted.
-    """
-    if isinstance(dataset, RealDataset):
-        splits = dataset.splits()
-        # A rate that is chosen on the test rows would be graded on what it was chosen for.
-        held_out = splits.val if trial.lane == "tune" else splits.test
-        return Points(train=splits.train.to(device), test=held_out.to(device))
-    key = (trial.dataset.name, trial.dataset.content, trial.seed)
-    n = trial.n_train or max(10_000, 20 * dataset.dim)
-    return Points(
-        train=dataset.sample(n, Rng.of("train", *key, device=device)),
-        test=dataset.sample(TEST_POINTS, Rng.of("test", *key, device=device)),
-    )
 
 
 class Evaluator:
@@ -115,17 +90,7 @@ class Evaluator:
                 estimate() if estimate().samples is not None else self._spend(spent, smc, energy, check=False)
             )
         )
-        at = Evaluation(
-            energy=energy,
-            dataset=self.dataset,
-            test=self.data.test,
-            log_z=lambda: estimate().as_value(),
-            samples=lambda: drawn().samples,
-            true_pair=self._true_pair,
-            rng=self._rng.split("metrics"),
-            floors=_FLOORS[self.trial.dataset],
-            own_log_z=cache(lambda: self._own_log_z(state)),
-        )
+        at = self._evaluation(energy, state, estimate, drawn)
         found: list[dict[str, Any]] = []
         for metric in self.metrics:
             if self._applies(metric, costly=costly):
@@ -137,15 +102,34 @@ class Evaluator:
             for metric in self.metrics:
                 if "samples" in metric.needs:
                     found += self._measured(where, metric, beside, spent)
-        if final and isinstance(self.dataset, RealDataset):
-            found.append(
-                {**where, "metric": "nll_gaussian", "source": "", **_numbers(gaussian_baseline(self.data))}
-            )
-            if (log_det := self.dataset.log_det(self.data.test)) is not None:
-                scale = Value(value=log_det.mean().item())
-                found.append({**where, "metric": "log_det", "source": "", **_numbers(scale)})
+        if final:
+            found += self._data_rows(where)
         self._final = (energy.module, estimate, drawn) if final else None
         return found
+
+    def _evaluation(
+        self, energy: Energy, state: State, estimate: Callable[[], LogZ], drawn: Callable[[], LogZ]
+    ) -> Evaluation:
+        """What the metrics of this checkpoint may look at."""
+        return Evaluation(
+            energy=energy,
+            dataset=self.dataset,
+            test=self.data.test,
+            log_z=lambda: estimate().as_value(),
+            samples=lambda: drawn().samples,
+            true_pair=self._true_pair,
+            rng=self._rng.split("metrics"),
+            floors=_FLOORS[self.trial.dataset],
+            own_log_z=cache(lambda: self._own_log_z(state)),
+        )
+
+    def _data_rows(self, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """What real data themselves say: their Gaussian's likelihood, and what preprocessing adds to any."""
+        if not isinstance(self.dataset, RealDataset):
+            return
+        yield _plain_row(where, "nll_gaussian", gaussian_baseline(self.data))
+        if (log_det := self.dataset.log_det(self.data.test)) is not None:
+            yield _plain_row(where, "log_det", Value(value=log_det.mean().item()))
 
     @staticmethod
     def _measured(
@@ -169,7 +153,7 @@ class Evaluator:
         own = at.own_log_z()
         if own is None:
             return
-        yield {**where, "metric": "log_z_own", "source": "", **_numbers(own)}
+        yield _plain_row(where, "log_z_own", own)
         if not (self._cheap or any({"log_z", "samples"} & {*metric.needs} for metric in self.metrics)):
             return
         z = at.log_z()
@@ -182,7 +166,7 @@ class Evaluator:
             trusted=z.trusted,
             reasons=z.reasons,
         )
-        yield {**where, "metric": "log_z_gap", "source": "", **_numbers(gap)}
+        yield _plain_row(where, "log_z_gap", gap)
 
     def _own_samples(self, state: State) -> Tensor | None:
         energy, rng = Energy(self.network), self._rng.split("own_generator")
@@ -242,31 +226,14 @@ class Evaluator:
         return rows[len(self.data.test) :][:n], rows[: len(self.data.test)]
 
     def picture(self) -> list[dict[str, Any]]:
-        """Rows of the samples table at d = 2: a lattice with log-densities, samples of both."""
+        """Rows of the samples table at d = 2, of the energy at the final checkpoint."""
         if self.dataset.dim != 2 or self._final is None:
             return []
         graded, log_z, drawn = self._final[0], self._final[1]().value, self._final[2]().samples
         if not math.isfinite(log_z):
             return []
-        lattice = _lattice(self.data.test)
-        with torch.no_grad():
-            log_model = -graded(lattice).double() - log_z
-        log_true: list[Any] = [None] * len(lattice)
-        if self.dataset.exact:
-            log_true = _rounded(self.dataset.log_prob(lattice), DENSITY_DECIMALS)
-        columns = zip(_rounded(lattice), _rounded(log_model, DENSITY_DECIMALS), log_true, strict=True)
-        rows = [{"what": "grid", "x": x, "log_model": m, "log_true": t} for x, m, t in columns]
-        for what, sample in (("model", drawn), ("true", self.data.test)):
-            points = () if sample is None else _rounded(sample[:PICTURE_POINTS])
-            rows += [{"what": what, "x": x} for x in points]
+        rows = picture(graded, log_z, drawn, self.dataset, self.data.test)
         return [{"id": self.trial.id, **row} for row in rows]
-
-
-def gaussian_baseline(data: Points) -> Value:
-    """Mean negative log-likelihood in nats of the test rows under the Gaussian of the training rows."""
-    mean, tril = fit_gaussian(data.train.double())
-    nll = -gaussian_log_prob(data.test.double(), mean, tril)
-    return Value(value=nll.mean().item(), se=nll.std().item() / math.sqrt(len(nll)))
 
 
 def _row(
@@ -283,6 +250,11 @@ def _row(
     }
 
 
+def _plain_row(where: Mapping[str, Any], name: str, value: Value) -> dict[str, Any]:
+    """The row of a number that no metric of the trial measures."""
+    return {**where, "metric": name, "source": "", **_numbers(value)}
+
+
 def _numbers(value: Value) -> dict[str, Any]:
     """The columns of a value; a number that is not finite is left out and never trusted."""
     columns = ("value", "se", "lo", "hi", "floor_mean", "floor_sd")
@@ -293,15 +265,3 @@ def _numbers(value: Value) -> dict[str, Any]:
         "trusted": value.trusted and finite,
         "reasons": value.reasons or ("" if finite else "the value is not finite"),
     }
-
-
-def _lattice(test: Tensor) -> Tensor:
-    """A square of ``PICTURE_CELLS``² points around the test points."""
-    centre, reach = test.mean(0), 1.1 * (test - test.mean(0)).abs().quantile(0.999).item()
-    axis = torch.linspace(-reach, reach, PICTURE_CELLS, device=test.device, dtype=test.dtype)
-    return centre + torch.cartesian_prod(axis, axis)
-
-
-def _rounded(x: Tensor, decimals: int = POINT_DECIMALS) -> list[Any]:
-    rounded: list[Any] = x.double().round(decimals=decimals).tolist()
-    return rounded

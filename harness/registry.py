@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ebmark import discovery
+from ebmark import api, discovery
 from ebmark.api import Auto, Plugin, RealDataset
 from ebmark.discovery import claims, full_name, get
 from ebmark.errors import EbmarkError, PluginError, SpecError
@@ -123,9 +123,10 @@ def _label(cls: type[Any], ref: Ref) -> str:
 
 
 def source_hash(ref: Ref) -> str:
-    """``code_hash`` of the files of the plug-in and of the plug-ins it inherits from."""
+    """``code_hash`` of the files of the plug-in and of those it inherits from, without ``ebmark.api``."""
     ours = [base.__module__ for base in get(ref.kind, ref.name).__mro__ if issubclass(base, Plugin)]
-    return _modules_hash(tuple(dict.fromkeys(module for module in ours if module != Plugin.__module__)))
+    own = (module for module in ours if module.rpartition(".")[0] != api.__name__)
+    return _modules_hash(tuple(dict.fromkeys(own)))
 
 
 @cache

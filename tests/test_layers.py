@@ -26,6 +26,7 @@ LAYERS: Mapping[int, str] = {
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
     3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
     4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
+    "ebmark.points ebmark.picture "
     "ebmark.execute ebmark.stream ebmark.step_times ebmark.course ebmark.saves ebmark.capture ebmark.outcome "
     "ebmark.place ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
