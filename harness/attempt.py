@@ -89,7 +89,9 @@ class Attempt:
             self.end("diverged", str(error), error.last)
         except DeadlineError as error:
             self.end("timeout", str(error))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything; the row says what
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a plug-in may raise anything; the row says what
             self.end(*_classify(error, "preparing" if self.training is None else "training"))
             self._trace = traceback.format_exc()
 
@@ -262,7 +264,9 @@ class Attempt:
 def _classify(error: BaseException, phase: str) -> tuple[str, str]:
     """Status and reason; an ``error`` that passed no phase of the meter came up in ``phase``."""
     text = " ".join(f"{type(error).__name__}: {error}".splitlines()[:1])[:500]
-    words = ("out of memory", "can't allocate memory", "cannot allocate memory")
-    if isinstance(error, MemoryError) or any(word in str(error).lower() for word in words):
+    words = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        word in str(error).lower() for word in words
+    ):
         return "oom", f"in {getattr(error, 'phase', phase)}: {text}"
     return "crashed", text

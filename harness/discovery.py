@@ -13,6 +13,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -146,7 +147,13 @@ def _from_module(kind: str, module: str, name: str) -> type[Plugin]:
 
 
 def _from_entry_point(kind: str, point: metadata.EntryPoint) -> type[Plugin]:
-    target = point.load()
+    if point.module in sys.modules:
+        target = point.load()
+    else:
+        from ebmark.isolation import unchanged  # as for a file: see there
+
+        with unchanged():
+            target = point.load()
     cls = _inside(target, kind).get(point.name) if isinstance(target, ModuleType) else target
     if not (isinstance(cls, type) and issubclass(cls, KINDS[kind]) and vars(cls).get("name") == point.name):
         raise LookupError(f"no {kind} {point.name!r} inside; the entry point's name is the plug-in's")

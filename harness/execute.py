@@ -84,8 +84,8 @@ def execute(trial: Trial, place: Place, number: int = 1) -> Record:
     Raises:
         KeyboardInterrupt: the user wants to stop.
     """
+    attempt = attempt_at(trial, place, number)  # it imports the plug-ins, whose files may draw or seed
     with isolated(trial, place.threads):
-        attempt = attempt_at(trial, place, number)
         with attempt.watch, attempt.ending():
             attempt.go()
         return attempt.record()

@@ -34,6 +34,9 @@ def split(name: str) -> tuple[str, str]:
 def load(path: str) -> ModuleType:
     """The module made from a file, again when its text has changed; no bytecode is left beside it.
 
+    What it changes of the process, such as torch's defaults, is undone: else the first trial of a process
+    would run with it and the others without.
+
     Raises:
         PluginError: it cannot be read, or raises; with the line.
     """
@@ -48,8 +51,11 @@ def load(path: str) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = os.path.realpath(path)
     sys.modules[name] = module  # where dataclasses look up the types of the fields
+    from ebmark.isolation import unchanged  # it imports torch; the names of files are looked at without
+
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), vars(module))
+        with unchanged():
+            exec(compile(source, path, "exec", dont_inherit=True), vars(module))
     except (Exception, SystemExit) as error:  # a user's file may raise anything
         del sys.modules[name]
         raise PluginError(f"{path}{_line(path, error)}: {one_line(error)}") from error

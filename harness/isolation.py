@@ -1,14 +1,20 @@
 """What belongs to the whole process: a trial finds it the same each time, and leaves it as it was.
 
 A method that changes a default of torch, the environment or the current folder would change the trials that
-follow in its process; one that draws from a global generator would depend on those before it.
+follow in its process, and an alarm that it has set would end one of them; one that draws from a global
+generator would depend on those before it. What a plug-in's file does as it is imported would reach the first
+trial of a process only.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -16,6 +22,8 @@ from typing import Any
 import torch
 
 from ebmark.trial import Trial
+
+SIGNALS = (signal.SIGALRM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -25,11 +33,18 @@ def isolated(trial: Trial, threads: int) -> Iterator[None]:
     Their seed is the same for each run of the trial. At the end everything is as it was, but for the state of
     those generators.
     """
+    with unchanged():
+        torch.set_num_threads(threads)
+        _seed(int(trial.id[:8], 16))
+        yield
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """At the end everything is as it was, but for the state of the global generators."""
     with ExitStack() as after:
         for restore, before in _state():
             after.callback(restore, before)
-        torch.set_num_threads(threads)
-        _seed(int(trial.id[:8], 16))
         yield
 
 
@@ -51,6 +66,19 @@ def _state() -> Iterator[tuple[Callable[[Any], object], Any]]:
     yield torch.autograd.set_detect_anomaly, torch.is_anomaly_enabled()
     yield torch.use_deterministic_algorithms, torch.are_deterministic_algorithms_enabled()
     yield torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
+    yield torch.set_flush_denormal, False  # it cannot be asked; this is what a process begins with
+    yield sys.setrecursionlimit, sys.getrecursionlimit()
+    yield sys.setprofile, sys.getprofile()
+    yield sys.settrace, sys.gettrace()
+    yield _streams, (sys.stdout, sys.stderr)
+    yield _collector, gc.isenabled()
+    yield _warnings, warnings.filters[:]
+    yield _cores, os.sched_getaffinity(0)
+    if numpy := sys.modules.get("numpy"):
+        yield _floating_errors, numpy.geterr()
+    if threading.current_thread() is threading.main_thread():
+        yield _signals, [(number, signal.getsignal(number)) for number in SIGNALS]
+        yield _alarm, signal.getitimer(signal.ITIMER_REAL)
     yield _environment, dict(os.environ)
     with suppress(OSError):  # the folder may be gone
         yield _folder, os.getcwd()
@@ -60,6 +88,40 @@ def _device(before: torch.device) -> None:
     # To set it, even to what it is, puts every call of torch through Python, for the rest of the process.
     if torch.get_default_device() != before:
         torch.set_default_device(None if before.type == "cpu" else before)
+
+
+def _streams(before: tuple[Any, Any]) -> None:
+    sys.stdout, sys.stderr = before
+
+
+def _collector(before: bool) -> None:
+    (gc.enable if before else gc.disable)()
+
+
+def _warnings(before: list[Any]) -> None:
+    if warnings.filters != before:
+        warnings.resetwarnings()  # it also tells that the list has changed
+        warnings.filters[:] = before  # type: ignore[index]  # typeshed takes it for any sequence
+
+
+def _cores(before: set[int]) -> None:
+    if os.sched_getaffinity(0) != before:
+        os.sched_setaffinity(0, before)
+
+
+def _floating_errors(before: dict[str, Any]) -> None:
+    sys.modules["numpy"].seterr(**before)
+
+
+def _signals(before: list[tuple[int, Any]]) -> None:
+    for number, handler in before:
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _alarm(before: tuple[float, float]) -> None:
+    if signal.getitimer(signal.ITIMER_REAL)[0] > before[0]:  # one that was there goes on
+        signal.setitimer(signal.ITIMER_REAL, *before)
 
 
 def _environment(before: dict[str, str]) -> None:

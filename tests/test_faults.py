@@ -1,17 +1,21 @@
 """Faults of a run on Ray: what is lost is tried again, what hangs is ended, what leaks is replaced."""
 
+import gc
 import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+import warnings
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy
 import pytest
 import ray
 import torch
@@ -20,6 +24,7 @@ from ray.cluster_utils import Cluster
 from ebmark import attempt
 from ebmark.errors import RunError
 from ebmark.execute import Place, execute
+from ebmark.isolation import SIGNALS
 from ebmark.registry import ref
 from ebmark.runners import Job, nodes
 from ebmark.runners.cluster import connect
@@ -197,11 +202,59 @@ def test_what_a_method_does_to_its_process_does_not_reach_the_next_trial():
     place = Place(env={"env": "x"})
     trusts = job("trusts").trial
     execute(trusts, place)  # what torch imports late sets a variable
-    alone = execute(trusts, place).curve
+    alone, before = execute(trusts, place).curve, whole_process()
     assert execute(job("meddles").trial, place).trial["status"] == "ok"
+    assert whole_process() == before
     assert execute(trusts, place).curve[-1]["value"] == alone[-1]["value"]
-    assert torch.get_default_dtype() == torch.float32
-    assert "MEDDLED" not in os.environ
+
+
+def whole_process():
+    """What a plug-in may have changed."""
+    tiny = torch.tensor(1e-310, dtype=torch.float64)  # no normal number
+    return {
+        "torch": (torch.get_default_dtype(), torch.get_num_threads(), bool(tiny * 1)),
+        "python": (
+            sys.getrecursionlimit(),
+            sys.getprofile(),
+            sys.stdout,
+            gc.isenabled(),
+            warnings.filters[:],
+        ),
+        "process": (os.getcwd(), dict(os.environ), os.sched_getaffinity(0)),
+        "numpy": numpy.geterr(),
+        "signals": [signal.getsignal(number) for number in SIGNALS],
+        "alarm": signal.getitimer(signal.ITIMER_REAL)[0] < 1e5,  # pytest's own may be there
+    }
+
+
+def test_what_a_file_does_as_it_is_imported_reaches_no_trial(tmp_path):
+    """Else the first trial of each worker would run with it and the others without."""
+    before = whole_process()
+    (tmp_path / "own.py").write_text(
+        "import os, torch\nos.environ['MEDDLED'] = 'yes'\ntorch.set_default_dtype(torch.float64)\n"
+        "torch.manual_seed(7)\n" + BAD.read_text().partition('"""\n\n')[2].replace("from __future__", "#")
+    )
+    mine = replace(job("trusts").trial, method=ref("method", f"{tmp_path}/own.py:trusts"))
+    assert whole_process() == before
+    first, second = (execute(mine, Place(env={"env": "x"})).curve[-1]["value"] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "reason"),
+    [
+        ({"what": "odd"}, "crashed", "_Odd: not today"),
+        ({"what": "memory"}, "oom", "in loss: OutOfMemoryError: no more"),
+        (
+            {"what": "cublas", "late": True},
+            "oom",
+            "in evaluation: OutOfMemoryError: CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+    ],
+)
+def test_whatever_is_raised_is_a_row_with_its_phase(settings, status, reason):
+    row = execute(job("refuses", **settings).trial, Place(env={"env": "x"})).trial
+    assert (row["status"], row["reason"]) == (status, reason)
 
 
 def test_memory_beyond_a_trials_share_is_out_of_memory_with_its_phase():

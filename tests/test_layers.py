@@ -24,13 +24,13 @@ LAYERS: Mapping[int, str] = {
     "ebmark.reverse ebmark.estimate ebmark.quadrature ebmark.stiffness ebmark.floors ebmark.modules "
     "ebmark.pairs ebmark.flows ebmark.opponents ebmark.chains ebmark.noise ebmark.optimisers",
     2: "ebmark.methods ebmark.datasets ebmark.metrics ebmark.networks",
-    3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings",
+    3: "ebmark.registry ebmark.selector ebmark.discovery ebmark.files ebmark.settings ebmark.isolation",
     4: "ebmark.train ebmark.together ebmark.grouping ebmark.group ebmark.attempt ebmark.evaluate "
     "ebmark.points ebmark.picture "
     "ebmark.execute ebmark.stream ebmark.step_times ebmark.course ebmark.saves ebmark.capture ebmark.outcome "
     "ebmark.place ebmark.study ebmark.spec ebmark.specfile ebmark.plan ebmark.checker "
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
-    "ebmark.dataset_check ebmark.metric_check ebmark.plugin_checks ebmark.isolation",
+    "ebmark.dataset_check ebmark.metric_check ebmark.plugin_checks",
     5: "ebmark.lease ebmark.address "
     "ebmark.merging ebmark.wide "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import re
@@ -10,9 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -48,6 +51,33 @@ class Hoards(_Plain):
 class Dies(_Plain):
     def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
         os._exit(3)
+
+
+class _Odd(BaseException):
+    """No ``Exception``, as asyncio's own."""
+
+
+@method("refuses", year=2026)
+class Refuses(_Plain):
+    """Raises what few expect: in its loss, or in the evaluation that follows it."""
+
+    what: str = "odd"
+    late: bool = False
+
+    def loss(self, energy: Energy, x: Tensor, state: State, rng: Rng) -> Tensor:
+        if not self.late:
+            self._raise()
+        return energy(x).square().mean(-1)
+
+    def graded(self, energy: Energy, state: State) -> Energy:
+        if self.late:
+            self._raise()
+        return energy
+
+    def _raise(self) -> None:
+        if self.what == "odd":
+            raise _Odd("not today")
+        raise torch.OutOfMemoryError("CUBLAS_STATUS_ALLOC_FAILED" if self.what == "cublas" else "no more")
 
 
 @method("exits", year=2026)
@@ -117,6 +147,17 @@ class Meddles(_Plain):
         random.seed(1)
         os.environ["MEDDLED"] = "yes"
         os.chdir("/")
+        torch.set_flush_denormal(True)
+        sys.setrecursionlimit(5000)
+        sys.setprofile(lambda *_: None)
+        sys.stdout = None  # type: ignore[assignment]
+        gc.disable()
+        warnings.simplefilter("ignore")
+        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+        numpy.seterr(all="raise")
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 1e6)
         return energy(x).square().mean(-1)
 
 
