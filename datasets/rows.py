@@ -39,7 +39,11 @@ def _sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
 
 
 def check_hash(name: str, value: str) -> None:
-    """Refuses a setting ``sha256`` of the data set ``name`` that is no hash."""
+    """Refuses a setting ``sha256`` of the data set ``name`` that is no hash.
+
+    Raises:
+        SpecError: it is none.
+    """
     if value and (len(value) != 64 or not set(value) <= set("0123456789abcdef")):
         raise SpecError(f"{name}.sha256: {value!r} given; allowed: 64 hexadecimal digits, or nothing")
 

@@ -140,7 +140,11 @@ def coupling_flow(
 
 
 def check_flow(name: str, kind: str, transforms: int) -> None:
-    """Refuses settings of the method ``name`` that ``coupling_flow`` cannot take."""
+    """Refuses settings of the method ``name`` that ``coupling_flow`` cannot take.
+
+    Raises:
+        SpecError: an unknown kind, or no transforms.
+    """
     if kind not in KINDS:
         raise SpecError(f"{name}.flow: {kind!r} given; allowed: {', '.join(KINDS)}")
     if transforms < 1:

@@ -53,7 +53,11 @@ class Lease:
         self._beat = Beat(self._again)
 
     def check(self) -> None:
-        """After a pause (a suspended machine, a network away) sees whether the claim still stands."""
+        """After a pause (a suspended machine, a network away) sees whether the claim still stands.
+
+        Raises:
+            StoreError: it does not.
+        """
         if _clock() - self._touched < 2 * BEAT:
             return
         if not self._claim.exists() or _alive(self._folder, self._claim.name):

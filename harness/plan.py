@@ -31,6 +31,7 @@ class MethodEntry:
     """A method of the study.
 
     Attributes:
+        ref: its name and settings.
         datasets: those it is restricted to, None for no restriction.
         budget: of its own, None for the study's.
         lr: the rate of the energy's optimiser that the method declares.

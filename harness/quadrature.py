@@ -59,6 +59,9 @@ def integrate(energy: Energy, data: Tensor) -> Integral:
 
     The network is evaluated in its own type, everything else in float64. The box grows, axis by axis, until
     its edge holds less than 1e-12 of the mass.
+
+    Raises:
+        ValueError: d > 3.
     """
     d = data.shape[-1]
     if d not in POINTS:

@@ -76,7 +76,11 @@ def small_run(
 
 
 def whole_step(method: Method, module: nn.Module, x: Tensor, state: State, rng: Rng) -> tuple[Energy, Step]:
-    """The first step in which every player moves, without its backward passes; nothing is trained."""
+    """The first step in which every player moves, without its backward passes; nothing is trained.
+
+    Raises:
+        LookupError: there is none among the first.
+    """
     players = {"energy", *state.params}
     for _ in range(MOST_STEPS):
         energy = Energy(module, Meter())

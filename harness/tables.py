@@ -110,7 +110,11 @@ def _file_name(id: str) -> str:
 
 
 def read_model(folder: Location, id: str) -> bytes | None:
-    """The fitted parameters of one trial in safetensors format, None where they were not kept."""
+    """The fitted parameters of one trial in safetensors format, None where they were not kept.
+
+    Raises:
+        StoreError: they cannot be read.
+    """
     try:
         return model_path(folder, id).read_bytes()
     except FileNotFoundError:
@@ -137,7 +141,11 @@ def done(folder: Location) -> pd.DataFrame:
 
 
 def latest(results: Path) -> Path:
-    """The results folder inside ``results`` that was written to last."""
+    """The results folder inside ``results`` that was written to last.
+
+    Raises:
+        StoreError: there is none.
+    """
     folders = [path for path in results.glob("*") if (path / "trials").is_dir()]
     if not folders:
         raise StoreError(f"{results}: no results in it; make some with `ebmark run quickstart`")

@@ -20,6 +20,8 @@ class Evaluation:
     """What a metric may look at: the fitted energy, the target, held-out points and (lazily) model samples.
 
     Attributes:
+        energy: what was fitted, as the method grades it.
+        dataset: the target.
         test: held-out points ``(n, d)``, the same for every method.
         log_z: log Z of the energy with its error, computed once per checkpoint and shared.
         samples: model samples ``(m, d)`` drawn by the one sampler and budget that all methods share; None

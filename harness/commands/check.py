@@ -22,7 +22,11 @@ CHECKS: Mapping[str, Callable[[Any], Iterator[Finding]]] = {
 
 
 def show(console: Console, name: str) -> int:
-    """One line per check of every plug-in of that name; returns 0 if all passed, else 2."""
+    """One line per check of every plug-in of that name; returns 0 if all passed, else 2.
+
+    Raises:
+        PluginError: there is none, or a network only.
+    """
     tested = [kind for kind in kinds(name) if kind in CHECKS]
     if not tested:
         raise PluginError(f"{name}: a network; allowed: a method, a data set or a metric")

@@ -53,7 +53,11 @@ class Conv(Activated):
         return None if square else f"conv: data of dimension {d} given; allowed: a square such as 64 or 784"
 
     def build(self, data: Tensor, rng: Rng, heads: int = 1) -> nn.Module:
-        """The energy for images like ``data (n, side²)``."""
+        """The energy for images like ``data (n, side²)``.
+
+        Raises:
+            SpecError: d is no such square.
+        """
         side = math.isqrt(data.shape[-1])
         if reason := self.skip(data.shape[-1]):
             raise SpecError(reason)

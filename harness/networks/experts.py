@@ -166,7 +166,11 @@ class Experts(Layered):
         return f"experts.experts: {self.experts} given; allowed: at least the data's dimension, {d}"
 
     def build(self, data: Tensor, rng: Rng) -> nn.Module:
-        """The energy for data like ``data (n, d)``."""
+        """The energy for data like ``data (n, d)``.
+
+        Raises:
+            SpecError: there are fewer experts than coordinates.
+        """
         d = data.shape[-1]
         K = d if self.experts is None else self.experts
         if reason := self.skip(d):
