@@ -26,7 +26,7 @@ def _mode_information(t: float) -> float:
 
 @dataset("bimodal_product")
 class BimodalProduct(Dataset):
-    """D copies of ½ N(-m, sd²) + ½ N(m, sd²).
+    """The product of d copies of ½ N(-m, sd²) + ½ N(m, sd²).
 
     Attributes:
         dim: dimension d.

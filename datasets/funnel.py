@@ -16,7 +16,7 @@ from ebmark.errors import SpecError
 
 @dataset("funnel")
 class Funnel(Dataset):
-    """V ~ N(0, sd²), the first coordinate; given it the others are independent N(0, e^v).
+    """The first coordinate is v ~ N(0, sd²); given it the others are independent N(0, e^v).
 
     Attributes:
         dim: dimension d, v included.

@@ -37,7 +37,7 @@ def _factors(dim: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor
 
 @dataset("ica")
 class ICA(Dataset):
-    """X = sA with independent logistic sources s: log p = Σ(-s - 2 log(1 + e^-s)) + log |det B|, s = xB.
+    """Logistic sources s = xB, mixed to x = sA: log p = Σ(-s - 2 log(1 + e^-s)) + log |det B|.
 
     A = U diag(c geomspace(1, (d + 1)/2, d)) V' with fixed random rotations U and V: its condition number
     (d + 1)/2 is below d as in the paper, and known; with c the coordinates' mean variance is π²/3 at every d.

@@ -47,7 +47,7 @@ def _entropy() -> float:
 
 @dataset("pinwheel")
 class Pinwheel(Dataset):
-    """X = 2 R(θ_k + e^|z|/4) z: z ~ N((1, 0), diag(0.3², 0.1²)), R a rotation, θ_k = 2πk/5, k from 0 to 4.
+    """Points 2 R(θ_k + e^|z|/4) z: z ~ N((1, 0), diag(0.3², 0.1²)), R a rotation, θ_k = 2πk/5, k from 0 to 4.
 
     It has no settings.
     """

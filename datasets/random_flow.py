@@ -41,7 +41,7 @@ def _layers(dim: int, layers: int, dtype: torch.dtype, device: torch.device) -> 
 
 @dataset("random_flow")
 class RandomFlow(Dataset):
-    """X = f_L(... f_1(z)), z ~ N(0, I), each f a rotation y = Qx and then a shift of the second half.
+    """The law of f_L(... f_1(z)), z ~ N(0, I), each f a rotation y = Qx, then a shift of the second half.
 
     The shift strength · V' tanh(U'y_1 + c) depends on the first half y_1; Q, U, V and c are fixed random
     numbers. Every layer preserves volume, so that the density is that of z and the entropy is known.

@@ -17,7 +17,7 @@ from ebmark.errors import SpecError
 
 @dataset("student")
 class Student(Dataset):
-    """X = z/√(χ²/df) with z ~ N(0, I) and χ² of df degrees of freedom, shared by all coordinates.
+    """The law of z/√(χ²/df) with z ~ N(0, I) and χ² of df degrees of freedom, shared by all coordinates.
 
     Moments below the order df exist: with 3 the variance is 3 in every coordinate, and there is no kurtosis.
 

@@ -17,7 +17,7 @@ from ebmark.datasets.curves import NoisyCurve
 
 @dataset("swiss_roll")
 class SwissRoll(NoisyCurve):
-    """A (cos a, sin a)/5 with a uniform on [3π/2, 9π/2], and Gaussian noise.
+    """The spiral a (cos a, sin a)/5 with a uniform on [3π/2, 9π/2], and Gaussian noise.
 
     Attributes:
         sd: standard deviation of the noise.

@@ -55,7 +55,7 @@ class TwoModes(Dataset):
             raise SpecError(f"two_modes.weight: {self.weight!r} given; allowed: above 0 and below 1")
 
     def _along(self, x: Tensor) -> Tensor:
-        """T = u'x ``(...)``."""
+        """The coordinate t = u'x ``(...)``."""
         return x.sum(-1) / math.sqrt(self.dim)
 
     def sample(self, n: int, rng: Rng) -> Tensor:

@@ -68,7 +68,7 @@ class Attempt:
         self._trace: str | None = None
         self._last: Sequence[LastStep] = ()
         self._evaluator: Evaluator | None = None
-        self._dim: int | None = None
+        self._dim: int | None = known.get("dim")  # None where only the data set knows, once made
         self._flops: float | None = None
         self.stepped: Callable[[Training], object] | None = None
         self.curve: list[dict[str, Any]] = []

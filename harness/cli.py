@@ -195,7 +195,10 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the cells of a study, what is done, and what the rest will cost. Trains nothing but a --pilot."""
+    """Show the cells of a study, what is done, and what the rest will cost.
+
+    Trains nothing but a --pilot.
+    """
     from ebmark.commands import plan as command
     from ebmark.commands import precision as seeds_by_precision
     from ebmark.study import load
@@ -333,7 +336,7 @@ def ls(
     ],
     as_json: Json = False,
 ) -> None:
-    """List what is there."""
+    """List methods, datasets, metrics, networks or studies."""
     from ebmark.commands import ls as command
 
     _one_of("ls", what, LISTINGS)
@@ -380,6 +383,10 @@ def doctor(as_json: Json = False) -> None:
     from ebmark.commands.doctor import show
 
     raise typer.Exit(show(Console(as_json=as_json)))
+
+
+for verb in app.registered_commands:  # whole, wrapped where a terminal is narrow: a long one would be cut
+    verb.short_help = (verb.callback.__doc__ or "").partition("\n")[0] if verb.callback else None
 
 
 def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:

@@ -216,6 +216,7 @@ def one(trials: Sequence[Trial], begins: str) -> Trial:
     """
     found = [trial for trial in trials if trial.id.startswith(begins)]
     if len(found) != 1:
-        what = "no trial begins so" if not found else f"{len(found)} trials begin so, give more digits"
-        raise SpecError(f"--only {begins}: {what}; `ebmark plan` lists the ids with --json")
+        some = ", ".join(trial.id for trial in (found or trials)[:3])
+        what = f"{len(found)} begin so, give more digits:" if found else "no trial begins so; there are"
+        raise SpecError(f"--only {begins}: {what} {some}, ...; `ebmark plan STUDY --json` lists all")
     return found[0]

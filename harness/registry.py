@@ -38,7 +38,7 @@ class Entry:
         version: of that package.
         year: of a method's publication.
         reference: where it was published, from the docstring.
-        summary: the first line of the docstring.
+        summary: the first line of its file's docstring, of its own where the file holds several.
         broken: why it cannot be used, or "".
     """
 
@@ -165,12 +165,22 @@ def _entry(kind: str, name: str, claim: discovery.Claim) -> Entry:
     except PluginError as error:
         return replace(known, broken=str(error))
     own, module = _docstring(cls), inspect.getdoc(sys.modules[cls.__module__]) or ""
+    wanted, other = (module, own) if _is_alone(cls) else (own, module)
     return replace(
         known,
         year=getattr(cls, "year", None),
         reference=_reference(own) or _reference(module),
-        summary=(own or module).partition("\n")[0],
+        summary=(wanted or other).partition("\n")[0],
     )
+
+
+def _is_alone(cls: type[Plugin]) -> bool:
+    """Whether no other plug-in stands in its file, so that the file's docstring is about this one."""
+    beside = (value for value in vars(sys.modules[cls.__module__]).values() if value is not cls)
+    named = (
+        one for one in beside if isinstance(one, type) and issubclass(one, Plugin) and "name" in vars(one)
+    )
+    return all(one.__module__ != cls.__module__ for one in named)
 
 
 def _docstring(cls: type[Plugin]) -> str:

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,17 @@ def shipped() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
+def opening(name: str) -> str:
+    """The first sentence of a shipped study's file."""
+    lines = (
+        resources.files("ebmark.studies").joinpath(f"{name}.toml").read_text(encoding="utf-8").splitlines()
+    )
+    comment = " ".join(
+        line.removeprefix("#").strip() for line in takewhile(lambda x: x.startswith("#"), lines)
+    )
+    return re.split(r"(?<=[.?!])\s", comment, maxsplit=1)[0]
+
+
 def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
     """How messages call a study, and its text: of a file, by its path, of a shipped study, or of tables.
 
@@ -98,7 +110,7 @@ def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
         return label, file.read_text(encoding="utf-8")
     if not (path.endswith(".toml") or "/" in path or os.path.exists(path)):
         hint = did_you_mean(path, shipped())
-        raise SpecError(f"{path!r}: unknown study{hint}, or a path to a .toml file; see ebmark ls studies")
+        raise SpecError(f"{path!r}: unknown study, and no path to a .toml file{hint}; see ebmark ls studies")
     try:
         return label, Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

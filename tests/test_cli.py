@@ -104,6 +104,14 @@ def test_ls_names_year_and_reference(cli):
     assert all(row["reference"] and not row["broken"] for row in found.values())
 
 
+def test_ls_says_what_each_study_asks(cli):
+    found = {row["name"]: row["summary"] for row in json.loads(cli("ls", "studies", "--json").stdout)}
+    assert set(found) == set(shipped())
+    assert found["smoke"] == "A few seconds on one core: does everything run?"
+    assert found["myopia"].endswith("and a model that starts with the weights exchanged.")
+    assert all(summary.endswith((".", "?")) for summary in found.values())
+
+
 def test_ray_without_a_folder_to_work_in(cli, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", "/absent")  # short, as the paths of Ray's sockets must be
     assert "mkdir -p /absent" in one_line(cli("run", "smoke"))

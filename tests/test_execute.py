@@ -14,7 +14,7 @@ import torch
 from ebmark import registry
 from ebmark.api import Energy, Rng
 from ebmark.evaluate import points
-from ebmark.execute import Place, execute
+from ebmark.execute import Place, execute, lost
 from ebmark.metrics.fisher import fisher_divergence
 from ebmark.ops import score
 from ebmark.record import TRIALS
@@ -55,6 +55,13 @@ def test_a_good_trial_is_counted_timed_and_evaluated():
     assert [point["step"] for point in fisher] == sorted({point["step"] for point in fisher})
     assert (fisher[0]["step"], fisher[-1]["step"]) == (0, 20)
     assert fisher[-1]["passes"] == row["passes"]
+
+
+def test_a_trial_that_was_killed_counts_at_its_dimension():
+    """Else no table by dimension would charge it."""
+    gone = lost(trial(dataset=("gaussian", {"dim": 32})), HERE, 1, "timeout", "killed").trial
+    assert (gone["dim"], gone["status"], gone["steps"]) == (32, "timeout", 0)
+    assert lost(trial(dataset=("digits", {})), HERE, 1, "timeout", "killed").trial["dim"] is None
 
 
 def perfect(dataset, **more):

@@ -146,8 +146,21 @@ def test_an_installed_package_brings_a_class_or_a_module(install):
     (entry,) = (e for e in entries("method") if e.name == "toy")
     assert (entry.origin, entry.version, entry.year) == ("toys:Toy of toys", "1.2", 2001)
     assert entry.reference == "A. Author, A paper on toys, Journal of Toys 1, 2001."
-    assert entry.summary == "Fits nothing."
+    assert entry.summary == "A toy."
     assert ref("method", "other", k=2).name == "other"
+
+
+def test_of_a_file_with_several_plug_ins_each_is_described_by_its_class(install):
+    second = (
+        TOY[TOY.index("@method") :]
+        .replace('"toy"', '"second"')
+        .replace("Toy", "Second")
+        .replace("Fits", "Learns")
+    )
+    install("toys", TOY + second, toy="toys:Toy", second="toys:Second")
+    found = {e.name: e.summary for e in entries("method")}
+    assert (found["toy"], found["second"]) == ("Fits nothing.", "Learns nothing.")
+    assert found["fd_ssm"].startswith("Finite-difference sliced score matching (Pang, ")
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_shipped_studies_load_and_their_quick_form_is_smaller(name):
 
 
 def test_an_unknown_study_comes_with_the_nearest_shipped_one():
-    with pytest.raises(SpecError, match=r"^'smok': unknown study; did you mean 'smoke'\?, or a path"):
+    with pytest.raises(SpecError, match=r"^'smok': unknown study, and no path .*; did you mean 'smoke'\?"):
         load("smok")
 
 

@@ -10,11 +10,11 @@ from ebmark.console import Console
 def show(console: Console, what: str) -> None:
     """Names with origin, version and, for methods, year and reference."""
     if what == "studies":
-        from ebmark.study import shipped
+        from ebmark.specfile import opening, shipped
 
-        names = shipped()
-        console.table([{"name": name} for name in names], ["name"])
-        console.document(names)
+        studies = [{"name": name, "summary": opening(name)} for name in shipped()]
+        console.table(studies, ["name", "summary"])
+        console.document(studies)
         return
     from ebmark.registry import entries
 
