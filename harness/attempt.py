@@ -217,6 +217,10 @@ class Attempt:
         with training.meter.phase("evaluation"):
             self.curve += evaluator.rows(where, training.state, costly=costly or final, final=final)
 
+    def began(self, seconds: float) -> None:
+        """It runs since so many seconds, in a process from which nothing comes back."""
+        self.started, self._begin = self.started - timedelta(seconds=seconds), self._begin - seconds
+
     def record(self) -> Record:
         """Everything known about this attempt."""
         trial = self.trial

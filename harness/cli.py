@@ -7,9 +7,10 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from ebmark import __version__, complete
 from ebmark.console import Console
@@ -21,8 +22,23 @@ if TYPE_CHECKING:
 else:
     Location = Path  # typer knows no unions; the parser makes what it is
 
+
+class _Interrupted(Exception):
+    """A KeyboardInterrupt that went through a verb."""
+
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb; of a KeyboardInterrupt typer itself would say nothing."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise _Interrupted from stop
+
+
 app = typer.Typer(
     name="ebmark",
+    cls=_Verbs,
     help="Benchmark of the ways to train an energy-based model. Start with: ebmark run quickstart",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -414,8 +430,9 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         sys.exit(_fail(str(error)))
-    except (KeyboardInterrupt, typer.Abort):
-        print(f"interrupted; to start again: {shlex.join(['ebmark', *arguments])}", file=sys.stderr)
+    except (KeyboardInterrupt, _Interrupted, typer.Abort):
+        again = shlex.join(["ebmark", *arguments])
+        print(f"interrupted; what was stored before is kept; to start again: {again}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         # typer brings its own copy of click, whose usage errors have no public name.

@@ -125,9 +125,21 @@ def _in_one_program(trials: Sequence[Trial], place: Place, numbers: Sequence[int
     return [attempt.record() for attempt in attempts]
 
 
-def lost(trial: Trial, place: Place, number: int, status: str, reason: str) -> Record:
-    """The record of a trial that did not come back: cancelled, killed at its deadline, or its worker died."""
+def lost(
+    trial: Trial, place: Place, number: int, status: str, reason: str, *, seconds: float = 0.0
+) -> Record:
+    """The record of a trial that did not come back: cancelled, killed at its deadline, or its worker died.
+
+    Args:
+        trial: which.
+        place: where it ran.
+        number: of the attempt.
+        status: how it ended.
+        reason: why.
+        seconds: ago it began.
+    """
     attempt = attempt_at(trial, place, number)
+    attempt.began(seconds)
     attempt.end(status, reason)
     return attempt.record()
 

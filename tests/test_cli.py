@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from ebmark import __version__, complete, registry
+from ebmark.cli import main
+from ebmark.commands import ls
 from ebmark.record import SCHEMA
 from ebmark.specfile import shipped
 
@@ -201,6 +203,18 @@ def test_ebmark_alone_says_what_to_type(cli, tmp_path):
     assert len(done.stdout.splitlines()) < 12
     (tmp_path / "results" / "mine" / "trials").mkdir(parents=True)
     assert "ebmark report results/mine" in cli().stdout
+
+
+def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ls, "show", stop)
+    with pytest.raises(SystemExit) as end:
+        main(["ls", "methods"])
+    assert end.value.code == 130
+    said = capsys.readouterr().err
+    assert said == "interrupted; what was stored before is kept; to start again: ebmark ls methods\n"
 
 
 def test_version(cli):

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,11 @@ def test_a_good_trial_is_counted_timed_and_evaluated():
     assert fisher[-1]["passes"] == row["passes"]
 
 
-def test_a_trial_that_was_killed_counts_at_its_dimension():
-    """Else no table by dimension would charge it."""
-    gone = lost(trial(dataset=("gaussian", {"dim": 32})), HERE, 1, "timeout", "killed").trial
+def test_a_trial_that_was_killed_counts_at_its_dimension_and_took_its_time():
+    """Else no table by dimension would charge it, and no forecast learn from it."""
+    gone = lost(trial(dataset=("gaussian", {"dim": 32})), HERE, 1, "timeout", "killed", seconds=185.0).trial
+    assert (gone["finished"] - gone["started"]).total_seconds() == pytest.approx(185, abs=1)
+    assert abs((datetime.now(UTC) - gone["finished"]).total_seconds()) < 60
     assert (gone["dim"], gone["status"], gone["steps"]) == (32, "timeout", 0)
     assert lost(trial(dataset=("digits", {})), HERE, 1, "timeout", "killed").trial["dim"] is None
 

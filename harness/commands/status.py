@@ -32,7 +32,8 @@ def show(console: Console, folder: Location) -> None:
     seconds = run.get("seconds_left") or sum(missing.values())
     for name, n in sorted(counts.items()):
         console.say(f"{name:<10} {n}")
-    console.say(f"{'missing':<10} {len(missing)}")
+    stopped = missing.keys() & set(stored.loc[stored["status"] == "cancelled", "id"])
+    console.say(f"{'missing':<10} {len(missing)}" + (", the cancelled among them" if stopped else ""))
     if seconds and missing:
         console.say(f"time left  about {duration(seconds)}")
     if run:

@@ -211,8 +211,9 @@ class RayRunner:
 
     def _lost(self, slot: Slot, flight: Flight, status: str, reason: str) -> Iterator[Record]:
         place = replace(self._place, env=slot.env or self._env)
+        seconds = time.monotonic() - flight.began if flight.began else 0.0
         for job in flight.jobs:
-            yield lost(job.trial, place, job.attempt, status, reason)
+            yield lost(job.trial, place, job.attempt, status, reason, seconds=seconds)
 
     def nodes(self) -> list[Node]:
         """Machines with a worker, by address."""

@@ -31,11 +31,13 @@ class Flight:
         jobs: one, or several that may train in one program.
         tries: how often they were started and lost with their worker.
         ref: of the answer, None before it is sent.
+        began: on this process's monotonic clock, when its worker turned to it; 0 before.
     """
 
     jobs: tuple[Job, ...]
     tries: int = 0
     ref: Any = None
+    began: float = 0.0
 
     @property
     def limit(self) -> float:
@@ -117,7 +119,7 @@ class Slot:
             return None
 
     def _start(self) -> None:
-        self._since = time.monotonic()
+        self._since = self.flights[0].began = time.monotonic()
         self.deadline = self._since + self.flights[0].limit + GRACE
 
 
