@@ -199,11 +199,20 @@ Row = Mapping[str, Any]
 
 
 def row(table: str, values: Row) -> dict[str, Any]:
-    """Every column of ``table`` in order, None where ``values`` has none; an unknown name is a KeyError."""
+    """Every column of ``table`` in order, None where ``values`` has none; an unknown name is a KeyError.
+
+    Half a surrogate pair, as in the name of a file that is no UTF-8, becomes its escape: tables hold UTF-8.
+    """
     columns = TABLES[table]
     if unknown := set(values) - set(columns):
         raise KeyError(f"no column {', '.join(sorted(unknown))} in the table {table}")
-    return {name: values.get(name) for name in columns}
+    return {name: _storable(values.get(name)) for name in columns}
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str) and not value.isascii():
+        return value.encode(errors="backslashreplace").decode()
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,6 +120,13 @@ def test_dtypes_do_not_depend_on_the_rows(folder: Path, ids: list[str]):
         "missing text is empty, so that grouping keeps the row"
     )
     assert trials["trusted"].tolist() == [False] * len(ids), "what is not known to be trusted is not"
+
+
+def test_text_that_is_no_utf8_is_stored_with_its_escape(folder: Path):
+    """As in an error that names such a file: nothing of the run may be lost for it."""
+    with Store(folder) as opened:
+        opened.append([replace(record("a"), trial={**record("a").trial, "reason": "no such file: é\udcff"})])
+    assert store.read(folder).trials["reason"].tolist() == ["no such file: é\\udcff"]
 
 
 def test_environment_is_written_once(folder: Path):
