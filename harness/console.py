@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
+
+
+def put(line: str, out: TextIO) -> None:
+    """Prints a line; nothing once whoever reads has gone: a closed pipe or terminal must not end a run."""
+    try:
+        print(line, file=out, flush=True)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 class Console:
@@ -36,12 +47,12 @@ class Console:
 
     def say(self, line: str = "") -> None:
         """A line for a person."""
-        print(line, file=self.text, flush=True)
+        put(line, self.text)
 
     def document(self, document: Any) -> None:
         """The JSON document; nothing unless it is asked for."""
         if self.as_json:
-            print(json.dumps(document, indent=2, default=str, allow_nan=False), file=self._out, flush=True)
+            put(json.dumps(document, indent=2, default=str, allow_nan=False), self._out)
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Aligned columns under their names; the last one is cut where a terminal is too narrow."""

@@ -14,6 +14,8 @@ from ebmark.runners import Job, Runner
 from ebmark.store import Store
 from ebmark.writer import Writer
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 def longest_first(jobs: Sequence[Job], seconds: Mapping[str, float]) -> list[Job]:
     """The jobs by what their trials are expected to take; those of equal length stay in plan order."""
@@ -42,7 +44,7 @@ def run_lanes(
     random.Random(0).shuffle(cost)
 
     def run(lane: list[Job], *, exclusive: bool) -> None:
-        for record in _stoppable(runner.run(lane, exclusive=exclusive)):
+        for record in stoppable(runner.run(lane, exclusive=exclusive)):
             writer.put(record)
             if exclusive or runner.slots == 1:
                 writer.flush()  # nothing is written beside a trial whose time counts
@@ -63,11 +65,11 @@ def run_lanes(
     return False
 
 
-def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
-    """The records; Ctrl-C and SIGTERM take effect inside the runner only, never while one is handed over.
+def stoppable(records: Iterator[Record]) -> Iterator[Record]:
+    """The records; what ends a run takes effect inside the runner only, never while one is handed over.
 
-    The runner then yields a ``cancelled`` record for each trial in flight before it raises
-    ``KeyboardInterrupt``.
+    That is Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed. The runner then yields a ``cancelled``
+    record for each trial in flight before it raises ``KeyboardInterrupt``.
     """
     if threading.current_thread() is not threading.main_thread() or not isinstance(records, Generator):
         yield from records
@@ -80,7 +82,9 @@ def _stoppable(records: Iterator[Record]) -> Iterator[Record]:
             raise KeyboardInterrupt
         asked = True
 
-    before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored stays so: `nohup` asks for it, and shells do for what they run in the background.
+    heeded = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, on_interrupt) for number in heeded}
     try:
         while True:
             waiting = True

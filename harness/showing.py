@@ -6,9 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TextIO
 
 from ebmark import registry
+from ebmark.console import put
 from ebmark.record import Row
 from ebmark.trial import Trial
 
@@ -102,7 +104,8 @@ class Lines:
         self._left_out, self._summed = 0, time.monotonic()
 
     def _print(self, line: str) -> None:
-        print(line, file=self._out, flush=True)
+        with suppress(OSError):  # a log whose disk is full must not end a run
+            put(line, self._out)
         self._said = time.monotonic()
 
 
