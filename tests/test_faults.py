@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -182,11 +183,35 @@ def test_a_plugin_that_only_a_worker_cannot_import_is_a_row(runner, tmp_path):
 
 def test_processes_of_a_trial_end_with_it_and_its_threads_with_their_worker(runner):
     before = pids(runner)
+    sleeping = sleepers()
     assert rows(runner, job("leaks", what="process"), exclusive=True)[0]["status"] == "ok"
     assert pids(runner) == before
     assert not [pid for pid in map(int, before) if offspring(pid)]
+    assert sleepers() <= sleeping
     assert rows(runner, job("leaks", what="thread"), exclusive=True)[0]["status"] == "ok"
     assert len(before - pids(runner)) == 1
+
+
+def sleepers():
+    """Processes ``sleep 60``, whoever their parent is."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes() == b"sleep\x0060\0":
+                found.add(path.parent.name)
+    return found
+
+
+def test_a_worker_in_which_torch_was_patched_runs_no_other_trial(runner):
+    before = pids(runner)
+    assert rows(runner, job("leaks", what="patch"), exclusive=True)[0]["status"] == "ok"
+    assert len(before - pids(runner)) == 1
+
+
+def test_which_of_several_seeds_in_a_program_is_to_blame_shows_when_each_is_alone(runner, monkeypatch):
+    monkeypatch.setattr(runner, "together", 2)
+    found = rows(runner, *(job("refuses", what="interrupt", seed=seed) for seed in (50, 51)))
+    assert [(row["status"], row["attempt"]) for row in found] == [("crashed", 2)] * 2
 
 
 def test_memory_that_a_trial_keeps_is_given_back_with_its_worker(runner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PAGE = resource.getpagesize()
+_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 _STATM = Path("/proc/self/statm")
 
 
@@ -36,21 +38,34 @@ def capped(memory: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def adopt() -> None:
+    """From now on a process whose parent has ended becomes a child of this one, if it descends from it."""
+    with suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def end_children() -> None:
-    """Kills the processes that this one has started and not waited for."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
+    """Kills the processes that this one has started and not waited for, and those that it has adopted."""
+    with suppress(ChildProcessError):  # that there is none is the end
+        while True:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            children = _children()
+            for child in children:
+                with suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
+            for child in children:  # theirs are ours now: the next round
+                os.waitpid(child, 0)
+
+
+def _children() -> list[int]:
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # After the name, which may hold anything, come the state and the parent.
             if int(path.read_text().rpartition(")")[2].split()[1]) == os.getpid():
-                os.kill(int(path.parent.name), signal.SIGKILL)
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, 0)[0]:
-            pass
+                found.append(int(path.parent.name))
+    return found
 
 
 def _statm(column: int) -> int:

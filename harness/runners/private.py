@@ -24,6 +24,7 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # what a worker has started ends with it, also if it is killed
     "RAY_worker_niceness": "0",  # of 15 by default: any other process would slow the trials down
     # A run whose raylet is gone shall end within seconds, but none because a busy machine is slow to answer.
     "RAY_health_check_initial_delay_ms": "1000",

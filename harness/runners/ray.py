@@ -157,7 +157,7 @@ class RayRunner:
             self._slots.finished[slot.address] += len(answer.records)
             yield from answer.records
         elif answer.failure:
-            yield from self._lost(slot, slot.land(), "crashed", answer.failure)
+            yield from self._blame(slot, slot.land(), "crashed", answer.failure)
         if answer.worn:
             self._waiting.extendleft(reversed(self._slots.replace(slot)))
 
@@ -175,13 +175,20 @@ class RayRunner:
             raise RunError(f"every worker ended before it could run a trial; the last: {reason}")
         for flight in flights[:1]:
             if status:
-                yield from self._lost(slot, flight, status, reason)
+                yield from self._blame(slot, flight, status, reason)
             elif flight.tries < self.retries:
                 self._again(flight)
             else:
                 yield from self._lost(
                     slot, flight, "crashed", f"the worker died{times(flight.tries)}: {reason}"
                 )
+
+    def _blame(self, slot: Slot, flight: Flight, status: str, reason: str) -> Iterator[Record]:
+        """A job ends so; which of several it was shows when each is tried for itself."""
+        if len(flight.jobs) > 1:
+            self._again(flight)
+        else:
+            yield from self._lost(slot, flight, status, reason)
 
     def _again(self, flight: Flight) -> None:
         """Its jobs next, each for itself: one of them may be what killed the worker."""

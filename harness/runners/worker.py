@@ -12,10 +12,12 @@ import torch._dynamo  # noqa: F401  # torch imports it for its first optimiser: 
 
 from ebmark.env import described
 from ebmark.execute import Place, execute_together
+from ebmark.files import is_file
 from ebmark.record import Record, Row
 from ebmark.runners import Job
 from ebmark.runners.bag import Bag, settle
-from ebmark.runners.limits import capped, end_children, resident
+from ebmark.runners.limits import adopt, capped, end_children, resident
+from ebmark.runners.patches import Patches
 
 GROWTH = 2**30  # bytes of memory that a worker may hold more after a trial than after its first
 
@@ -62,9 +64,11 @@ class Worker:
 
     def __init__(self, bag: Bag, memory: int | None = None) -> None:
         settle(bag)
+        adopt()
         self._memory = memory
         self._worn = ""
         self._threads = set(threading.enumerate())
+        self._patches = Patches()
         self._resident = 0  # bytes, after the first trial
 
     def hello(self) -> Hello:
@@ -79,7 +83,7 @@ class Worker:
         if self._worn:
             return Answer(worn=self._worn)
         answer = self._run(jobs, place)
-        self._worn = self._wear()
+        self._worn = self._wear() or self._meddled(jobs)
         return replace(answer, worn=self._worn)
 
     def _run(self, jobs: Sequence[Job], place: Place) -> Answer:
@@ -104,4 +108,12 @@ class Worker:
             held = resident()
         if held - self._resident > GROWTH:
             return f"its memory grew from {self._resident / 2**30:.1f} to {held / 2**30:.1f} GiB"
+        return ""
+
+    def _meddled(self, jobs: Sequence[Job]) -> str:
+        """What a user's file has replaced in torch or Python."""
+        trial = jobs[0].trial
+        used = (trial.method, trial.dataset, trial.network, *trial.metrics)
+        if any(is_file(ref.name) for ref in used) and (found := self._patches.found()):
+            return f"{', '.join(found[:5])} was replaced"
         return ""
