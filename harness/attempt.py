@@ -113,7 +113,7 @@ class Attempt:
         self._start = partial(course.start, trial, method, dataset, network, data)
         self.training = self._start()
         if trial.lane != "cost":
-            self._evaluator = Evaluator(trial, dataset, data, method, self.training.module)
+            self._evaluator = Evaluator(trial, dataset, data, method, self.training.module, network)
 
     def go(self) -> None:
         """From the first line to the last."""

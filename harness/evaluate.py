@@ -70,6 +70,7 @@ class Evaluator:
             device=self.device,
             dtype=data.test.dtype,
         )
+        self._of_truth: dict[str, Tensor] = {}
         self._final: tuple[nn.Module, Callable[[], LogZ], Callable[[], LogZ]] | None = None
 
     def rows(
@@ -121,6 +122,7 @@ class Evaluator:
             rng=self._rng.split("metrics"),
             floors=_FLOORS[self.trial.dataset],
             own_log_z=cache(lambda: self._own_log_z(state)),
+            of_truth=self._of_truth,
         )
 
     def _data_rows(self, where: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

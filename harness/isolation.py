@@ -79,7 +79,7 @@ def _state() -> Iterator[tuple[Callable[[Any], object], Any]]:
     if threading.current_thread() is threading.main_thread():
         yield _signals, [(number, signal.getsignal(number)) for number in SIGNALS]
         yield _alarm, signal.getitimer(signal.ITIMER_REAL)
-    yield _environment, dict(os.environ)
+    yield _environment, _variables()
     with suppress(OSError):  # the folder may be gone
         yield _folder, os.getcwd()
 
@@ -124,10 +124,16 @@ def _alarm(before: tuple[float, float]) -> None:
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 
-def _environment(before: dict[str, str]) -> None:
-    if dict(os.environ) != before:
-        os.environ.clear()
-        os.environ.update(before)
+def _variables() -> dict[bytes, bytes]:
+    """What ``os.environ`` and ``os.environb`` hold, copied; through either it takes 60 times as long."""
+    held: dict[bytes, bytes] = vars(os.environ)["_data"]
+    return held.copy()
+
+
+def _environment(before: dict[bytes, bytes]) -> None:
+    if _variables() != before:
+        os.environb.clear()
+        os.environb.update(before)
 
 
 def _folder(before: str) -> None:

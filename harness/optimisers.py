@@ -51,16 +51,13 @@ class FusedAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # takes no closure
-        """One step; the first, and one in which a gradient is missing, is torch's own."""
+        """One step; one in which a gradient is missing is torch's own."""
         group = self.param_groups[0]
         gradients = [p.grad for p in group["params"]]
-        if not self._kept or any(g is None for g in gradients):
+        if any(g is None for g in gradients):
             super().step()
-            states = [self.state[p] for p in group["params"]]
-            if all(states):
-                self._kept = tuple([s[key] for s in states] for key in ("exp_avg", "exp_avg_sq", "step"))
             return
-        means, squares, steps = self._kept
+        means, squares, steps = self._kept = self._kept or self._gathered(group["params"])
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
             group["params"],
@@ -77,6 +74,18 @@ class FusedAdam(torch.optim.Adam):
             amsgrad=False,
             maximize=False,
         )
+
+    def _gathered(self, parameters: Sequence[nn.Parameter]) -> tuple[list[Tensor], ...]:
+        """Means, squares and counts of steps; one that has not been stepped starts as torch starts it."""
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p] = {
+                    "step": torch.zeros((), dtype=torch.float32, device=p.device),
+                    "exp_avg": torch.zeros_like(p),
+                    "exp_avg_sq": torch.zeros_like(p),
+                }
+        states = [self.state[p] for p in parameters]
+        return tuple([s[key] for s in states] for key in ("exp_avg", "exp_avg_sq", "step"))
 
 
 Make = Callable[[Sequence[nn.Parameter], float, tuple[float, float]], torch.optim.Optimizer]

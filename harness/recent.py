@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -36,11 +37,11 @@ class _Step:
 
     number: int
     losses: Mapping[str, Tensor]
-    norms: dict[str, list[Tensor]] = field(default_factory=dict)
+    norms: dict[str, Callable[[], list[Tensor]]] = field(default_factory=dict)
 
 
 class Recent:
-    """A ring of the newest steps; norms are kept by parameter and put together when someone asks.
+    """A ring of the newest steps; norms are by parameter, taken and put together when someone asks.
 
     Args:
         late: steps after which a loss is looked at, at most: so many more are kept.
@@ -53,8 +54,8 @@ class Recent:
         """A step begins with these losses ``(...)``."""
         self._steps.append(_Step(number, losses))
 
-    def gradients(self, player: str, norms: list[Tensor]) -> None:
-        """The newest step has moved a player; ``norms``: ``(...)`` for each of its parameters."""
+    def gradients(self, player: str, norms: Callable[[], list[Tensor]]) -> None:
+        """The newest step has moved a player; ``norms`` gives ``(...)`` for each of its parameters."""
         self._steps[-1].norms[player] = norms
 
     def taken(self, pick: Callable[[Tensor], Tensor]) -> Recent:
@@ -64,7 +65,7 @@ class Recent:
             _Step(
                 s.number,
                 {player: pick(loss) for player, loss in s.losses.items()},
-                {player: list(map(pick, norms)) for player, norms in s.norms.items()},
+                {player: partial(list, [pick(n) for n in norms()]) for player, norms in s.norms.items()},
             )
             for s in self._steps
         )
@@ -77,7 +78,7 @@ class Recent:
             (
                 s.number,
                 {player: loss.item() for player, loss in s.losses.items()},
-                {player: [n.item() for n in norms] for player, norms in s.norms.items()},
+                {player: [n.item() for n in norms()] for player, norms in s.norms.items()},
             )
             for s in self._steps
         ]
@@ -87,7 +88,7 @@ class Recent:
         for number, losses, norms in state:
             self.losses(number, {player: like.new_tensor(loss) for player, loss in losses.items()})
             for player, values in norms.items():
-                self.gradients(player, [like.new_tensor(n) for n in values])
+                self.gradients(player, partial(list, [like.new_tensor(n) for n in values]))
 
     def until(self, number: int) -> tuple[LastStep, ...]:
         """The last ``KEPT`` steps of a single run up to this one, oldest first."""
@@ -102,5 +103,5 @@ class Recent:
 def _told(step: _Step) -> Iterator[LastStep]:
     for player, loss in step.losses.items():
         norms = step.norms.get(player)
-        gradient = None if norms is None else math.hypot(*(n.item() for n in norms))
+        gradient = None if norms is None else math.hypot(*(n.item() for n in norms()))
         yield LastStep(step=step.number, player=player, loss=loss.item(), gradient=gradient)

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ LR = 2e-3  # of a player that declares none
 SLICE = (
     3  # steps between changes of what the meter divides; odd, so that no schedule of players falls in with it
 )
+SMALL = 4096  # numbers in a gradient that is kept whole: its norm is taken only if somebody asks for it
 LOOK = 16  # steps between looks at what a GPU computed: each look waits for it
 
 
@@ -58,6 +60,11 @@ class Player:
     parameters: tuple[nn.Parameter, ...]
     optimiser: torch.optim.Optimizer
     lr: float
+
+    @cached_property
+    def small(self) -> bool:
+        """Whether the gradients of several steps take next to no memory."""
+        return sum(p.numel() for p in self.parameters) <= SMALL
 
 
 class Training:
@@ -188,9 +195,11 @@ class Training:
 
     def _recall(self, step: Step) -> None:
         for name in step.losses:
-            gradients = [p.grad for p in self.players[name].parameters if p.grad is not None]
-            if gradients:
-                self.recent.gradients(name, self.norms(gradients))
+            player = self.players[name]
+            gradients = [p.grad for p in player.parameters if p.grad is not None]
+            if gradients:  # the next step makes new ones and leaves these alone
+                norms = partial(self.norms, gradients)
+                self.recent.gradients(name, norms if player.small else partial(list, norms()))
 
     def norms(self, gradients: list[Tensor]) -> list[Tensor]:
         """The norm ``(...)`` of each gradient."""

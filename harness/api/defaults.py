@@ -35,10 +35,10 @@ def added(default: P) -> P:
 
 def resolve(plugin: P, data: Tensor) -> P:
     """``plugin`` with every ``auto`` setting replaced by its number for ``data (n, d)``."""
-    sd = math.sqrt(data.var(0).mean().item())
-    numbers = {
-        f.name: value.factor * sd**value.scale * data.shape[-1] ** value.dim
-        for f in fields(plugin)  # type: ignore[arg-type]  # every plug-in is a dataclass
-        if isinstance(value := getattr(plugin, f.name), Auto)
-    }
-    return replace(plugin, **numbers) if numbers else plugin  # type: ignore[type-var]
+    settings = {f.name: getattr(plugin, f.name) for f in fields(plugin)}  # type: ignore[arg-type]  # a dataclass
+    autos = {name: value for name, value in settings.items() if isinstance(value, Auto)}
+    if not autos:
+        return plugin
+    sd, d = math.sqrt(data.var(0).mean().item()), data.shape[-1]
+    numbers = {name: value.factor * sd**value.scale * d**value.dim for name, value in autos.items()}
+    return replace(plugin, **numbers)  # type: ignore[type-var]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -33,6 +33,8 @@ class Evaluation:
             so a process keeps them from one trial to the next.
         source: where ``samples`` come from.
         own_log_z: the method's own value of log Z, None where it has none.
+        of_truth: what is known of the truth at the held-out points; a trial keeps it from one checkpoint to
+            the next.
     """
 
     energy: Energy
@@ -45,6 +47,19 @@ class Evaluation:
     floors: MutableMapping[tuple[object, ...], tuple[float, float]]
     source: Literal["smc", "own_generator"] = "smc"
     own_log_z: Callable[[], Value | None] = lambda: None
+    of_truth: MutableMapping[str, Tensor] = field(default_factory=dict)
+
+    def true_log_prob(self) -> Tensor:
+        """The target's log-density ``(n,)`` at the held-out points."""
+        if "log_prob" not in self.of_truth:
+            self.of_truth["log_prob"] = self.dataset.log_prob(self.test)
+        return self.of_truth["log_prob"]
+
+    def true_score(self) -> Tensor:
+        """The target's score ``(n, d)`` at the held-out points."""
+        if "score" not in self.of_truth:
+            self.of_truth["score"] = self.dataset.score(self.test)
+        return self.of_truth["score"]
 
 
 class Metric(Plugin):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ebmark.api import Evaluation, Metric, Value, metric
-from ebmark.ops import score
+from ebmark.ops import value_and_gradient
 
 
 @metric("fisher")
@@ -29,11 +29,10 @@ class FisherDivergence(Metric):
         """The value with the standard error of the test mean."""
         if not (at.dataset.exact and at.dataset.smooth):
             return None
-        with torch.no_grad():
-            finite = torch.isfinite(at.energy(at.test))
-            # An energy that is NaN on a region may still have a finite gradient there.
-            s = score(at.energy, at.test).where(finite[..., None], torch.nan)
-        return fisher_divergence(s, at.dataset.score(at.test))
+        E, gradient = value_and_gradient(at.energy, at.test)
+        # An energy that is NaN on a region may still have a finite gradient there.
+        s = -gradient.where(E.isfinite()[..., None], torch.nan)
+        return fisher_divergence(s, at.true_score())
 
     def gaussian_value(self, m: float, k: float, d: int) -> float:
         """½ ((k - 1)² d + k² m²)."""
@@ -43,7 +42,9 @@ class FisherDivergence(Metric):
 def fisher_divergence(model: Tensor, true: Tensor) -> Value:
     """½ mean ‖model - true‖² of scores ``(n, d)``; NaN and not trusted where one is not finite."""
     terms = 0.5 * (model.double() - true.double()).square().sum(-1)
-    if bad := int((~torch.isfinite(terms)).sum()):
+    mean = terms.mean().item()
+    # It is finite only where every term is.
+    if not math.isfinite(mean) and (bad := int((~torch.isfinite(terms)).sum())):
         reason = f"the score is not finite at {bad} of {len(terms)} test points"
         return Value(value=math.nan, trusted=False, reasons=reason)
-    return Value(value=terms.mean().item(), se=terms.std().item() / math.sqrt(len(terms)))
+    return Value(value=mean, se=terms.std().item() / math.sqrt(len(terms)))

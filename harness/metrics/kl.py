@@ -25,7 +25,7 @@ class KullbackLeibler(Metric):
         if not at.dataset.exact:
             return None
         with torch.no_grad():
-            terms = at.dataset.log_prob(at.test).double() + at.energy(at.test).double()
+            terms = at.true_log_prob().double() + at.energy(at.test).double()
         return normalised_mean(terms, at.log_z())
 
     def gaussian_value(self, m: float, k: float, d: int) -> float:

@@ -28,7 +28,7 @@ class OwnKullbackLeibler(Metric):
         if c is None or not at.dataset.exact:
             return None
         with torch.no_grad():
-            terms = at.dataset.log_prob(at.test).double() + at.energy(at.test).double() + c.value
+            terms = at.true_log_prob().double() + at.energy(at.test).double() + c.value
         if bad := int((~torch.isfinite(terms)).sum()):
             reason = f"not finite at {bad} of {len(terms)} test points"
             return Value(value=math.nan, trusted=False, reasons=reason)

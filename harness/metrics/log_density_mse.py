@@ -28,7 +28,7 @@ class LogDensityError(Metric):
         if not at.dataset.exact:
             return None
         with torch.no_grad():
-            gap = at.dataset.log_prob(at.test).double() + at.energy(at.test).double()
+            gap = at.true_log_prob().double() + at.energy(at.test).double()
         return variance(gap)
 
     def gaussian_value(self, m: float, k: float, d: int) -> float:
