@@ -31,8 +31,8 @@ from torch import Tensor
 
 from ebmark.api import Energy, Meter, Rng, Value
 from ebmark.base import NotFinite, Path, fit_base
-from ebmark.estimate import Budget, Estimate, estimate
-from ebmark.quadrature import POINTS, dtype_of, integrate
+from ebmark.estimate import ENOUGH_SE, Budget, Estimate, estimate
+from ebmark.quadrature import POINTS, ROUNDED, dtype_of, integrate, rounding
 from ebmark.samplers import hmc
 from ebmark.smc import LEAPFROGS, MOVES, systematic
 from ebmark.trial import MAX_GRADIENTS
@@ -149,6 +149,8 @@ def smc(
             x = _draw(found, samples, rng).to(data.dtype)
             numbers, reverse = (found.value, found.se, T_QUANTILE * found.se), found.reverse
             reasons += found.reasons
+            if (off := rounding(rng.dtype, found.value)) > ENOUGH_SE:
+                reasons.append(ROUNDED.format(off))
         except NotFinite as error:
             numbers, reverse, x = (math.nan, math.nan, math.nan), (), None
             reasons.append(str(error))

@@ -28,6 +28,7 @@ EDGE_GROW, EDGE_FLAG = 1e-12, 1e-8  # share of the mass in the outermost layer o
 # square, and single precision alone makes 1e-7.
 ENOUGH = 1e-6
 TOLERANCE = 0.01  # nats above which the value is not trusted
+ROUNDED = "energies so far from 0 are rounded by up to {:.2g} nats; take a constant off, or use float64"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +75,14 @@ def integrate(energy: Energy, data: Tensor) -> Integral:
     if not integral.error <= ENOUGH:
         integral = _integrate(energy, mean, half, fine)[0]
     # A rounded energy may be off to the same side everywhere, which no number of points shows.
-    rounding = 4 * torch.finfo(dtype_of(energy.module, torch.float64)).eps * (1 + abs(integral.value))
-    return replace(integral, error=integral.error + rounding)
+    off = rounding(dtype_of(energy.module, torch.float64), integral.value)
+    reasons = (*integral.reasons, ROUNDED.format(off)) if off > TOLERANCE else integral.reasons
+    return replace(integral, error=integral.error + off, reasons=reasons)
+
+
+def rounding(dtype: torch.dtype, value: float) -> float:
+    """Nats by which rounding in ``dtype`` may move all energies of a model whose log Z is ``value``."""
+    return 4 * torch.finfo(dtype).eps * (1 + abs(value))
 
 
 def _integrate(energy: Energy, mean: Tensor, half: Tensor, n: int) -> tuple[Integral, Tensor]:

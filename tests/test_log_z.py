@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Energy
@@ -17,6 +17,18 @@ from ebmark.quadrature import integrate
 from ebmark.reverse import log_mean
 from ebmark.smc import Schedule, systematic
 from tests.densities import Formula, Gaussian, ManyWell, Mixed, Ring, Target, stream
+
+
+class Shifted(nn.Module):
+    """An energy plus a constant."""
+
+    def __init__(self, energy: nn.Module, by: float) -> None:
+        super().__init__()
+        self.energy, self.by = energy, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.energy(x) + self.by
+
 
 # ---------------------------------------------------------------------------------------------- quadrature
 
@@ -69,6 +81,21 @@ def test_a_spike_between_the_points_is_flagged() -> None:
     assert not found.trusted
     assert found.reasons[0].startswith("half the points ")
     assert found.lo < found.value < found.hi
+
+
+@pytest.mark.parametrize("d", [2, 4])
+def test_a_constant_beyond_single_precision_is_not_trusted(d: int) -> None:
+    """At 1e7 energies are whole numbers: the error is systematic, and no number of points shows it."""
+    target = Gaussian(d, condition=4.0)
+    for shift, dtype, trusted in (
+        (1e7, torch.float32, False),
+        (1e7, torch.float64, True),
+        (99.0, torch.float32, True),
+    ):
+        moved = Shifted(target, shift).to(dtype)
+        found = log_z(Energy(moved), target.sample(2000, stream("data")).to(dtype), stream(), samples=1)
+        assert found.trusted == trusted, found.reasons
+        assert any("rounded" in reason for reason in found.reasons) != trusted
 
 
 def test_quadrature_refuses_four_dimensions() -> None:
