@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ebmark.__main__ import main
 from ebmark.console import put
 from ebmark.record import Record
 from ebmark.schedule import STOPS, stoppable
@@ -38,6 +39,24 @@ def test_a_signal_cancels_what_runs_unless_it_is_ignored(sent: int) -> None:
         assert [record.trial["status"] for record in stoppable(_runner(sent))] == ["ok"]
     finally:
         signal.signal(sent, before)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+def test_before_and_after_the_trials_too_a_signal_ends_with_how_to_go_on(
+    sent: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM arrives while a verb is at work that knows nothing of signals."""
+    monkeypatch.setattr("ebmark.study.load", lambda *_, **__: os.kill(os.getpid(), sent))
+    monkeypatch.setattr("sys.argv", ["ebmark", "run", "smoke"])
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in STOPS[1:]}
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert ended.value.code == 130
+    assert "ebmark run smoke" in capsys.readouterr().err
 
 
 def test_lines_that_nobody_reads_any_more_end_nothing() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,12 +75,13 @@ def connect(
     """
     for name, value in THREADS.items():
         os.environ.setdefault(name, value)
-    if address is None:
-        bag = Bag(folder=os.getcwd(), files={}, home=os.environ.get("HOME", ""))
-        ray = start()
-    else:
-        bag = packed(plugins)
-        ray = join(address, bag, THREADS)
+    with _same_sigterm():
+        if address is None:
+            bag = Bag(folder=os.getcwd(), files={}, home=os.environ.get("HOME", ""))
+            ray = start()
+        else:
+            bag = packed(plugins)
+            ray = join(address, bag, THREADS)
     try:
         everything = nodes(ray)
         need = fitted(need, everything)
@@ -98,6 +102,15 @@ def connect(
         timed_on=frozenset(timed_on),
         notes=tuple(filter(None, notes)),
     )
+
+
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """Ray sets a handler of its own, which ends the driver without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def lane(machines: Mapping[str, Row], head: str, timed_on: Collection[str]) -> str:
