@@ -432,7 +432,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_fail(str(error)))
     except (KeyboardInterrupt, _Interrupted, typer.Abort):
         again = shlex.join(["ebmark", *arguments])
-        print(f"interrupted; what was stored before is kept; to start again: {again}", file=sys.stderr)
+        print(f"interrupted; what was stored is kept; to start again: {again}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         # typer brings its own copy of click, whose usage errors have no public name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
 from collections.abc import Iterable
@@ -46,8 +47,8 @@ def ids(folder: Path | None) -> list[str]:
 
 
 def study(incomplete: str) -> list[str]:
-    """For an argument SPEC."""
-    return _beginning(studies(), incomplete)
+    """For an argument SPEC: shipped studies, and files of one's own."""
+    return [*_beginning(studies(), incomplete), *sorted(glob.glob(f"{glob.escape(incomplete)}*.toml"))]
 
 
 def folder(incomplete: str) -> list[str]:

@@ -6,6 +6,8 @@ import os
 import platform
 import re
 import shutil
+from collections import Counter
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from packaging.specifiers import SpecifierSet
 from ebmark import env
 from ebmark.address import open_to_all
 from ebmark.doctor_ray import Ask, ray_checks
+from ebmark.errors import EbmarkError
 from ebmark.findings import Check, judged, note
+from ebmark.tables import load
 from ebmark.trust import REASONS
 
 GIB = 2**30
@@ -45,7 +49,26 @@ def checks(
 
 def reasons() -> list[Check]:
     """Every reason for which a timing is not compared: how its column `distrust` says it, and what to do."""
-    return [note(f'timing "{phrase}"', meaning, mend) for phrase, (meaning, mend) in REASONS.items()]
+    return [note(_timing(phrase), meaning, mend) for phrase, (meaning, mend) in REASONS.items()]
+
+
+def met(results: Path = Path("results")) -> list[Check]:
+    """Of those reasons the ones that timed trials below a folder of results have, and how many."""
+    seen: Counter[str] = Counter()
+    for folder in results.glob("*"):
+        with suppress(EbmarkError, OSError):  # a folder that cannot be read is no matter of the machine
+            rows = load(folder, "trials", ["lane", "distrust"]).data.to_pylist()
+            given = [row["distrust"] or "" for row in rows if row["lane"] == "cost"]
+            seen.update(phrase for why in given for phrase in REASONS if phrase in why)
+    return [
+        note(_timing(phrase), f"{seen[phrase]} below {results}: {meaning}", mend)
+        for phrase, (meaning, mend) in REASONS.items()
+        if seen[phrase]
+    ]
+
+
+def _timing(phrase: str) -> str:
+    return f'timing "{phrase}"'
 
 
 def _python() -> Check:

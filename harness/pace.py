@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from ebmark.plan import plain_name
@@ -67,13 +67,17 @@ class Pace:
         one.spent += spent
         one.ended += 1
 
-    def factors(self) -> dict[Hashable, float]:
-        """Real over expected seconds by kind; each is averaged with one trial at the factor of the others."""
+    def factors(self, late: Sequence[float] = ()) -> dict[Hashable, float]:
+        """Real over expected seconds by kind; each is averaged with one trial at the factor of the others.
+
+        Args:
+            late: the same, so far, of trials that run now: all that is known before the first has ended.
+        """
         seen = [one.spent / one.expected for one in self._kinds.values() if one.expected > 0]
-        others = min(max(statistics.median(seen or [1.0]), LEAST), MOST)
+        others = min(max(statistics.median(seen or late or [1.0]), LEAST), MOST)
         return {kind: one.factor(others) for kind, one in self._kinds.items()}
 
-    def left(self) -> float:
+    def left(self, late: Sequence[float] = ()) -> float:
         """Seconds that the trials still to come will take, those that run now from their start."""
-        factors = self.factors()
+        factors = self.factors(late)
         return sum(max(one.left, 0.0) * factors[kind] for kind, one in self._kinds.items())

@@ -17,7 +17,7 @@ from ebmark.pace import Pace, kind_of
 from ebmark.record import Record, Row
 from ebmark.runfile import remove_run, write_run
 from ebmark.runners import Node
-from ebmark.showing import Lines, described, duration, labels
+from ebmark.showing import Lines, counted, described, duration, labels
 
 EVERY = 2.0  # seconds between two writings of the file
 WINDOW = 60.0  # seconds over which the rate is taken
@@ -74,7 +74,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         side_by_side = f"{self.slots} at a time" if self.slots > 1 else "one at a time"
-        self._lines.begin(f"{self.total} trials to run, {side_by_side}; {self.before} done before")
+        self._lines.begin(f"{counted(self.total, 'trial')} to run, {side_by_side}; {self.before} done before")
         self._begin = time.monotonic()
         self._ticker.start()
         return self
@@ -97,20 +97,22 @@ class Progress:
     @property
     def seconds_left(self) -> float:
         """What the rest is expected to take, at the pace of what has finished."""
-        under_way, begun = self._under_way()
+        running = self._under_way()
+        spent, begun = sum(share for share, _ in running), sum(min(one) for one in running)
+        # A worker starts slowly, which says nothing of its trials; a trial that overruns by more does.
+        late = [max((share - _OVERHEAD) / expected, 1.0) for share, expected in running if expected > 0]
         elapsed = time.monotonic() - self._begin
-        overhead = (elapsed + _OVERHEAD) / (self._spent + under_way + _OVERHEAD)
-        return (max(self._pace.left() - begun, 0.0) + self._later) * min(max(overhead, 1.0), 2.0)
+        overhead = (elapsed + _OVERHEAD) / (self._spent + spent + _OVERHEAD)
+        return (max(self._pace.left(late) - begun, 0.0) + self._later) * min(max(overhead, 1.0), 2.0)
 
-    def _under_way(self) -> tuple[float, float]:
-        """Seconds of wall-clock that went into trials that run now, and what of them was expected."""
-        spent = begun = 0.0
+    def _under_way(self) -> list[tuple[float, float]]:
+        """Of each that runs now the seconds of wall-clock that went into it, and those expected of it."""
+        found = []
         for one in (running for node in self._nodes() for running in node.running):
             side_by_side = 1 if one.jobs[0].trial.lane == "cost" else self.slots
-            share = one.seconds / side_by_side
-            spent += share
-            begun += min(share, sum(self.left.get(job.trial.id, 0.0) for job in one.jobs))
-        return spent, begun
+            expected = sum(self.left.get(job.trial.id, 0.0) for job in one.jobs)
+            found.append((one.seconds / side_by_side, expected))
+        return found
 
     def extend(self, more: Mapping[str, float], kinds: Mapping[str, Hashable] | None = None) -> None:
         """More trials follow from the results so far, with what each should add to the wall-clock."""
@@ -147,15 +149,16 @@ class Progress:
 
     def _time_left(self) -> str:
         seconds = self.seconds_left if self.finished < self.total else 0
-        return f", about {duration(seconds)} left" if seconds else ""
+        return f" (about {duration(seconds)} left)" if seconds else ""
 
     def summary(self) -> str:
         """Counts, rate and what runs longest, in one line."""
         counts = ", ".join(f"{n} {status}" for status, n in sorted(self.counts.items())) or "none ended yet"
         running = [one for node in self._nodes() for one in node.running]
         longest = max(running, key=lambda one: one.seconds, default=None)
+        rate = f"; {self.rate():.3g} a second" if self.counts else ""
         what = f"; {len(running)} running, the longest for {duration(longest.seconds)}" if longest else ""
-        return f"[{self.finished}/{self.total}] {counts}; {self.rate():.3g} a second{what}{self._time_left()}"
+        return f"[{self.finished}/{self.total}] {counts}{rate}{what}{self._time_left()}"
 
     def rate(self) -> float:
         """Trials that end in a second, over the last minute."""

@@ -169,9 +169,10 @@ def test_the_shell_completes_names_of_everything(tmp_path):
         (tmp_path / "results" / name / "trials").mkdir(parents=True)
         (tmp_path / "results" / name / "plan.json").write_text(json.dumps({id: 1.0}))
     os.utime(tmp_path / "results" / "old" / "trials", (1, 1))
+    (tmp_path / "quick_look.toml").write_text(MINIMAL)
     for line, offered in (
         ("ebmark com", ["compare"]),
-        ("ebmark run quick", ["quickstart"]),
+        ("ebmark run quick", ["quickstart", "quick_look.toml"]),
         ("ebmark run quickstart -m ssm", ["ssm", "ssm_vr"]),
         ("ebmark plan quickstart --dataset gaussian_p", ["gaussian_pairs"]),
         ("ebmark check sliced_w", ["sliced_wasserstein"]),
@@ -214,7 +215,7 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
         main(["ls", "methods"])
     assert end.value.code == 130
     said = capsys.readouterr().err
-    assert said == "interrupted; what was stored before is kept; to start again: ebmark ls methods\n"
+    assert said == "interrupted; what was stored is kept; to start again: ebmark ls methods\n"
 
 
 def test_version(cli):

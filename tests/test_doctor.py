@@ -9,7 +9,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from ebmark import doctor, doctor_ray
-from ebmark.doctor import checks, reasons
+from ebmark.doctor import checks, met, reasons
+from ebmark.parts import to_arrow, write_table
 from ebmark.trust import REASONS
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -182,6 +183,26 @@ def test_results_in_the_way_of_a_file_or_without_space(tmp_path: Path, monkeypat
     assert check.ok is False and str(tmp_path / "file") in check.found and "-o DIR" in check.mend
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: doctor.shutil._ntuple_diskusage(1, 1, 0))
     assert doctor._results(tmp_path / "new").ok is False
+
+
+def test_a_fresh_machine_has_no_timings_to_explain(tmp_path: Path):
+    assert met(tmp_path / "results") == []
+
+
+def test_the_reasons_that_timed_trials_have_are_counted(tmp_path: Path):
+    parts = tmp_path / "mine" / "trials"
+    parts.mkdir(parents=True)
+    rows = [
+        {"id": "a", "lane": "cost", "distrust": "waited for a core 7% of the time; load average 3.1"},
+        {"id": "b", "lane": "cost", "distrust": "load average 4"},
+        {"id": "c", "lane": "cost", "distrust": None},
+        {"id": "d", "lane": "quality", "distrust": "not alone on its device"},
+    ]
+    write_table(parts / "part-00000001.parquet", to_arrow("trials", rows))
+    (tmp_path / "no results").mkdir()
+    found = {check.name: check for check in met(tmp_path)}
+    assert set(found) == {'timing "waited for a core"', 'timing "load average"'}
+    assert found['timing "load average"'].found.startswith(f"2 below {tmp_path}: before the trial more was")
 
 
 def test_every_reason_to_distrust_a_timing_is_explained_with_its_mend():

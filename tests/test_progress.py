@@ -49,8 +49,8 @@ def test_plain_lines_in_a_pipe():
         progress.add(record("e", seconds=40))
     lines = out.getvalue().splitlines()
     assert lines[0] == "5 trials to run, one at a time; 2 done before"
-    assert lines[1] == "[1/5] ok       cd[k=10] on gaussian d=2 seed 0, about 2 min 40 s left"
-    assert lines[3].startswith("[3/5] crashed  cd[k=10] on gaussian d=2 seed 0: ValueError: no, about ")
+    assert lines[1] == "[1/5] ok       cd[k=10] on gaussian d=2 seed 0 (about 2 min 40 s left)"
+    assert lines[3].startswith("[3/5] crashed  cd[k=10] on gaussian d=2 seed 0: ValueError: no (about ")
     assert lines[5].endswith("seed 0")  # nothing is left
     assert progress.finished == 5
 
@@ -123,6 +123,20 @@ def test_what_follows_and_what_has_begun_are_in_the_forecast():
         assert one.seconds_left == pytest.approx(30, rel=0.05), "what followed is known by now"
 
 
+def test_trials_that_overrun_are_believed_before_one_has_ended():
+    """It has run for 80 s instead of 10, 30 may be its start: all is taken for thrice as slow, no more."""
+    trial = Job(trial=type("T", (), {"id": "a", "lane": "cost"})())
+    seconds = [20.0]
+
+    def nodes():
+        return (Node(name="n", slots=1, finished=0, running=(Running(jobs=(trial,), seconds=seconds[0]),)),)
+
+    with Progress(left={"a": 10.0, "b": 90.0}, done=0, slots=1, out=io.StringIO(), nodes=nodes) as one:
+        assert one.seconds_left == pytest.approx(90, rel=0.05), "a worker starts slowly"
+        seconds[0] = 80.0
+        assert one.seconds_left == pytest.approx(3 * 100 - 10, rel=0.05)
+
+
 def test_a_log_of_many_short_trials_is_short_and_has_every_failure(monkeypatch):
     out, n = io.StringIO(), 10_000
     monkeypatch.setattr(showing, "SUMMARY", 0.05)
@@ -142,7 +156,7 @@ def test_a_log_in_which_nothing_ends_shows_that_the_run_is_alive(monkeypatch):
     monkeypatch.setattr(module, "EVERY", 0.02)
     with Progress(left={"a": 1.0}, done=0, slots=1, out=out):
         time.sleep(0.3)
-    assert out.getvalue().splitlines()[1].startswith("[0/1] none ended yet; 0 a second")
+    assert out.getvalue().splitlines()[1].startswith("[0/1] none ended yet (about ")
 
 
 def test_what_runs_now_is_in_a_file_as_long_as_it_runs(tmp_path, monkeypatch):

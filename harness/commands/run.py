@@ -17,6 +17,7 @@ from ebmark.rounds import in_rounds
 from ebmark.roundsfile import Rounds
 from ebmark.runners import Runner
 from ebmark.saves import Saves
+from ebmark.showing import counted
 from ebmark.store import read
 from ebmark.study import Study
 from ebmark.tables import load
@@ -123,12 +124,14 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
     for warning in outcome.warnings:
         console.say(f"warning: {warning}")
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items())) or "nothing"
-    console.say(f"{outcome.folder}: {outcome.trained} trials run now; in all {counts}")
+    console.say(f"{outcome.folder}: {counted(outcome.trained, 'trial')} run now; in all {counts}")
     if rounds and rounds.reason:
         console.say(f"stopped adding seeds: {rounds.reason}")
     if outcome.interrupted:
         kept = sum(n for status, n in outcome.counts.items() if status != "cancelled")
-        console.say(f"interrupted; everything that finished is kept: {kept} trials in {outcome.folder}")
+        console.say(
+            f"interrupted; everything that finished is kept: {counted(kept, 'trial')} in {outcome.folder}"
+        )
         console.say(f"go on with: {command}")
     else:
         console.say(f"next: ebmark report {outcome.folder}")
