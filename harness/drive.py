@@ -115,7 +115,7 @@ def drive(
         SpecError: ``only`` names no trial, or several.
         StoreError: the folder cannot be written.
     """
-    progress, interrupted = None, False
+    trained, interrupted = 0, False
     with Store(folder) as store:
         plan = study.trials() + tuned(study, folder)
         trials = plan if only is None else [one(plan, only)]
@@ -127,38 +127,52 @@ def drive(
         write_lane(folder, lane)
         write_plan(folder, dict.fromkeys((trial.id for trial in plan), 0.0))
         if jobs:
-            costs, runner = Costs.beside(folder), make_runner()
-            seconds = wall_shares(plan, costs, runner.slots)
-            write_plan(folder, seconds)
-            left = {job.trial.id: seconds[job.trial.id] for job in jobs}
-            later = [] if only else undecided(study, folder)
-            progress = Progress(
-                left=left,
-                done=len(trials) - len(jobs),
-                slots=runner.slots,
-                out=out,
-                kinds={job.trial.id: kind(job.trial) for job in jobs},
-                later=sum(wall_shares(later, costs, runner.slots).values()),
-                nodes=runner.nodes,
-                folder=folder,
-            )
-
-            def follow_up() -> tuple[list[Job], dict[str, float]]:
-                return _extend(plan, study, folder, only, lambda all: wall_shares(all, costs, runner.slots))
-
-            interrupted = run_lanes(store, jobs, follow_up, runner, progress)
+            trained, interrupted = _carry_out(study, store, plan, trials, jobs, make_runner, only, out)
         order = [trial.id for trial in plan]
         # A folder where nothing happened stays as it is, so that its report is still newer than it.
         warnings = store.compact(order) if jobs or len(part_paths(folder / "trials")) != 1 else ()
     stored = done(folder)
     counts = Counter(stored.loc[stored["id"].isin(set(order)), "status"])
     return Outcome(
-        folder=folder,
-        trained=progress.finished if progress else 0,
-        counts=dict(counts),
-        interrupted=interrupted,
-        warnings=warnings,
+        folder=folder, trained=trained, counts=dict(counts), interrupted=interrupted, warnings=warnings
     )
+
+
+def _carry_out(
+    study: Study,
+    store: Store,
+    plan: list[Trial],
+    trials: Sequence[Trial],
+    jobs: Sequence[Job],
+    make_runner: Callable[[], Runner],
+    only: str | None,
+    out: TextIO,
+) -> tuple[int, bool]:
+    """Runs the jobs and what follows from their results, which joins the plan.
+
+    Returns:
+        How many trials have finished, and whether the user interrupted.
+    """
+    folder = store.folder
+    costs, runner = Costs.beside(folder), make_runner()
+
+    def shares(trials: Sequence[Trial]) -> dict[str, float]:
+        return wall_shares(trials, costs, runner.slots)
+
+    seconds = shares(plan)
+    write_plan(folder, seconds)
+    progress = Progress(
+        left={job.trial.id: seconds[job.trial.id] for job in jobs},
+        done=len(trials) - len(jobs),
+        slots=runner.slots,
+        out=out,
+        kinds={job.trial.id: kind(job.trial) for job in jobs},
+        later=0.0 if only else sum(shares(undecided(study, folder)).values()),
+        nodes=runner.nodes,
+        folder=folder,
+    )
+    interrupted = run_lanes(store, jobs, lambda: _extend(plan, study, folder, only, shares), runner, progress)
+    return progress.finished, interrupted
 
 
 def tuned(study: Study, folder: Location) -> list[Trial]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from ebmark.fitting import Fit
+    from ebmark.fitted import Fit
     from ebmark.results import Results
 
 CELL = ["method_label", "dataset_label", "dim"]

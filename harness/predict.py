@@ -23,6 +23,7 @@ import pandas as pd
 from ebmark import registry
 from ebmark.api import Dataset, Method, Metric, Network, Passes
 from ebmark.costs import CELL, EVALUATION, KINDS, TOGETHER, Measured, shipped, sources
+from ebmark.levels import Levels
 from ebmark.locations import Location
 from ebmark.plan import plain_name
 from ebmark.step_model import StepModel
@@ -97,13 +98,13 @@ class Costs:
         columns = (steps[name] for name in ("net", "network", "dim", "batch"))
         kinds = steps[[*KINDS]].to_numpy(float)
         base = [*map(self._model.seconds, *columns, kinds, steps["executed"])]
-        self._factor = _Levels(steps.assign(value=steps["step"] / base), _BY_METHOD)
+        self._factor = Levels(steps.assign(value=steps["step"] / base), _BY_METHOD)
         work = steps[[*KINDS]].sum(axis=1)
-        self._executed = _Levels(steps.assign(value=steps["executed"] / work), _BY_METHOD[:4])
-        self._counted = _Levels(steps.assign(value=work), _BY_METHOD[:4])
-        self._setup = _Levels(steps.assign(value=steps["setup"]), _BY_PLACE)
+        self._executed = Levels(steps.assign(value=steps["executed"] / work), _BY_METHOD[:4])
+        self._counted = Levels(steps.assign(value=work), _BY_METHOD[:4])
+        self._setup = Levels(steps.assign(value=steps["setup"]), _BY_PLACE)
         self._metrics = {
-            str(metric): tuple(_Levels(rows.assign(value=rows[name]), _BY_PLACE) for name in EVALUATION)
+            str(metric): tuple(Levels(rows.assign(value=rows[name]), _BY_PLACE) for name in EVALUATION)
             for metric, rows in evaluation.groupby("metric")
         }
         self._predictions: dict[tuple[Any, ...], Prediction] = {}
@@ -210,54 +211,6 @@ def _folded(frames: Sequence[pd.DataFrame], seconds: list[str], pivot: str, cell
         new = new.assign(**{name: new[name] * factor for name in seconds})
         folded = pd.concat([folded, new]) if len(folded) else new
     return folded.reset_index(drop=True)
-
-
-class _Levels:
-    """A positive number by relationship and dimension.
-
-    Args:
-        rows: the columns of ``levels``, ``dim`` and ``value``.
-        levels: the nearest relationship first.
-    """
-
-    def __init__(self, rows: pd.DataFrame, levels: Sequence[tuple[str, ...]]) -> None:
-        self._levels = levels
-        self._knots: list[dict[tuple[str, ...], dict[int, float]]] = []
-        for level in levels:
-            knots: dict[tuple[str, ...], dict[int, float]] = {}
-            for key, value in rows.groupby([*level, "dim"])["value"].median().items():
-                *names, dim = key if isinstance(key, tuple) else (key,)
-                knots.setdefault(tuple(names), {})[int(dim)] = float(value)
-            self._knots.append(knots)
-
-    def _found(self, where: Mapping[str, str], dim: int) -> tuple[int, dict[int, float]] | None:
-        """The nearest relatives around ``dim``, else the nearest at all, and how near."""
-        known = [
-            (i, knots[key])
-            for i, (level, knots) in enumerate(zip(self._levels, self._knots, strict=True))
-            if (key := tuple(where[name] for name in level)) in knots
-        ]
-        return next((k for k in known if min(k[1]) <= dim <= max(k[1])), known[0] if known else None)
-
-    def at(self, where: Mapping[str, str], dim: int, per: Any = None) -> float | None:
-        """The number there, over ``per(d)`` at each size if given; None where nothing is known."""
-        found = self._found(where, dim)
-        if found is None:
-            return None
-        values = {d: value / per(d) if per else value for d, value in sorted(found[1].items())}
-        return float(np.interp(math.log(dim), np.log([*values]), [*values.values()]))
-
-    def basis(self, where: Mapping[str, str], dim: int) -> str:
-        """In words, how near the relatives are that ``at`` rests on."""
-        found = self._found(where, dim)
-        if found is None:
-            return "kind of pass"
-        level, knots = found
-        if "net" not in self._levels[level] and "network" not in self._levels[level]:
-            return "other networks"
-        if dim in knots:
-            return "measured"
-        return "other sizes" if min(knots) <= dim <= max(knots) else "beyond the sizes seen"
 
 
 def wall_shares(trials: Sequence[Trial], costs: Costs, slots: int) -> dict[str, float]:

@@ -16,6 +16,8 @@ from ebmark.errors import SpecError, did_you_mean
 from ebmark.specfile import Key, Places, dotted
 from ebmark.trial import MAX_GRADIENTS
 
+# Over 200 lines: one schema, whose values, tables and messages are read together.
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)", re.ASCII)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)?", re.ASCII)

@@ -17,26 +17,8 @@ import pandas as pd
 
 from ebmark.record import CURVE, TRIALS
 from ebmark.store import read
+from tests.study_text import study_text
 
-SPEC = """
-name = "chaos"
-seeds = {seeds}
-metrics = ["fisher"]
-pictures = false
-[budget]
-steps = 4
-batch = 16
-checkpoints = 1
-[network]
-name = "quadratic"
-[[methods]]
-name = "nce"
-[[methods]]
-name = "dsm"
-[[datasets]]
-name = "gaussian"
-dim = [2, 4]
-"""
 VICTIMS = ("worker", "driver", "raylet")
 LONGEST = 300.0  # seconds that a run may take to end, or to notice that it has no machine left
 TIMES = 5  # the same command at most, in all
@@ -59,7 +41,10 @@ class Round:
 
 def write_spec(folder: Path, trials: int) -> None:
     """The study of so many trials, a multiple of four."""
-    (folder / "chaos.toml").write_text(SPEC.format(seeds=trials // 4))
+    text = study_text(
+        "chaos", methods={"nce": {}, "dsm": {}}, dim=[2, 4], seeds=trials // 4, steps=4, pictures=False
+    )
+    (folder / "chaos.toml").write_text(text)
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:

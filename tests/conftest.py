@@ -10,8 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SINGLE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -62,6 +66,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         skip = pytest.mark.skip(reason="needs a CUDA device; torch.cuda.is_available() is False")
         for item in marked:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def reference() -> tuple[Tensor, Tensor]:
+    """The inputs A ``(400, 3)`` and B ``(300, 3)`` of values that other libraries gave for metrics."""
+    import numpy as np
+    import torch
+
+    rng = np.random.default_rng(20240601)
+    a = rng.standard_normal((400, 3))
+    b = rng.standard_normal((300, 3)) * 1.2 + np.array([0.5, 0, -0.25])
+    assert a.sum() == pytest.approx(10.146258451129981, abs=1e-9)
+    return torch.from_numpy(a), torch.from_numpy(b)
 
 
 @pytest.fixture

@@ -12,26 +12,9 @@ from ebmark.costlane import OUTDATED, CostLane, read_lane, write_lane
 from ebmark.drive import missing, planned_lane
 from ebmark.store import read
 from ebmark.study import load
+from tests.study_text import study_text
 
-SPEC = """
-name = "grow"
-seeds = 1
-metrics = ["fisher"]
-[budget]
-steps = 3
-batch = 8
-checkpoints = 1
-[network]
-name = "quadratic"
-[[methods]]
-name = "dsm"
-[[datasets]]
-name = "gaussian"
-dim = 2
-[cost]
-repeats = 2
-seconds = 0.02
-"""
+SPEC = study_text("grow", methods={"dsm": {}}, batch=8) + "[cost]\nrepeats = 2\nseconds = 0.02\n"
 MORE = '\n[[methods]]\nname = "sm"\n'
 
 

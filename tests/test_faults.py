@@ -35,6 +35,7 @@ from ebmark.runners.slots import Flight, Slots
 from ebmark.runners.worker import GROWTH, Hello
 from ebmark.store import read
 from ebmark.trial import Budget, Trial
+from tests.study_text import study_text
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
 HEALTH = {
@@ -377,22 +378,7 @@ def test_a_lost_machine_gives_its_trials_back(cluster, tmp_path):
     assert waited < 60
 
 
-SPEC = """
-name = "small"
-seeds = 4
-metrics = ["fisher"]
-[budget]
-steps = 5
-batch = 16
-checkpoints = 1
-[network]
-name = "quadratic"
-[[methods]]
-name = "dsm"
-[[datasets]]
-name = "gaussian"
-dim = [2, 4]
-"""
+SPEC = study_text(methods={"dsm": {}}, dim=[2, 4], seeds=4, steps=5)
 
 
 @pytest.fixture

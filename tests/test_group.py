@@ -15,6 +15,7 @@ from ebmark.record import TRIALS
 from ebmark.runners import Job, grouped
 from ebmark.store import read
 from ebmark.trial import Budget, Optimiser, Trial
+from tests.study_text import study_text
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
 HERE = Place(exclusive=True, env={"env": "test"})
@@ -146,26 +147,10 @@ def test_groups_keep_the_order_of_jobs_and_never_mix_cells():
     assert [group[0] for group in grouped(jobs, 1)] == jobs
 
 
-SPEC = """
-name = "small"
-seeds = 4
-metrics = ["fisher"]
-[budget]
-steps = 30
-batch = 32
-checkpoints = 2
-[network]
-name = "quadratic"
-[[methods]]
-name = "nce"
-[[methods]]
-name = "lsd"
-[[datasets]]
-name = "gaussian"
-dim = 2
-[resources]
-seeds_together = 3
-"""
+SPEC = (
+    study_text(methods={"nce": {}, "lsd": {}}, seeds=4, steps=30, batch=32, checkpoints=2)
+    + "[resources]\nseeds_together = 3\n"
+)
 
 
 def test_a_study_resumes_by_trial_and_its_seeds_train_together(cli, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,11 +38,11 @@ LAYERS: Mapping[int, str] = {
     "ebmark.tuning ebmark.planfile ebmark.runfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
     7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
-    "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs "
+    "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs ebmark.levels "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
     "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
-    "ebmark.fitting ebmark.results ebmark.notebook ebmark.measured_page ebmark.reproductions "
-    "ebmark.reproduced ebmark.__main__",
+    "ebmark.fitting ebmark.fitted ebmark.given ebmark.results ebmark.notebook ebmark.measured_page "
+    "ebmark.reproductions ebmark.reproduced ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()
@@ -148,6 +149,15 @@ def test_the_check_itself_sees_what_it_must(module: str, source: str, wrong: boo
 def test_a_module_without_a_layer_is_told():
     with pytest.raises(pytest.fail.Exception, match="add it to LAYERS"):
         layer("ebmark.unheard_of")
+
+
+def test_the_page_for_contributors_puts_modules_where_they_are():
+    page = (ROOT / "docs" / "contributing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d) \| (.+?) \|", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == [*LAYERS]
+    for number, names in rows:
+        for name in re.findall(r"`(?:harness/)?(\w+)/?`", names):
+            assert layer(f"ebmark.{name}") == int(number), name
 
 
 def loaded_by(*names: str) -> set[str]:

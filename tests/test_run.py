@@ -16,27 +16,11 @@ import pytest
 
 from ebmark.record import CURVE, TRIALS
 from ebmark.store import read
+from tests.study_text import study_text
 
 BAD = Path(__file__).parent / "data" / "misbehaving.py"
-SPEC = """
-name = "small"
-seeds = 2
-metrics = ["fisher", "kl"]
-[budget]
-steps = 30
-batch = 32
-checkpoints = 2
-[network]
-name = "quadratic"
-[[methods]]
-name = "cd"
-k = [1, 2]
-[[methods]]
-name = "nce"
-[[datasets]]
-name = "gaussian"
-dim = [2, 4]
-"""
+SMALL = {"dim": [2, 4], "metrics": ["fisher", "kl"], "steps": 30, "batch": 32, "checkpoints": 2}
+SPEC = study_text(methods={"cd": {"k": [1, 2]}, "nce": {}}, seeds=2, **SMALL)
 
 
 @pytest.fixture
@@ -183,10 +167,9 @@ def test_interrupting_keeps_what_is_finished(tmp_path, runner):
 
 def test_every_way_to_fail_is_a_row_and_the_rest_goes_on(cli, tmp_path):
     names = ["explodes", "raises", "dies", "hangs"]
-    methods = "".join(f'[[methods]]\nname = "{BAD}:{name}"\n' for name in names)
+    methods = {f"{BAD}:{name}": {} for name in names}
     (tmp_path / "small.toml").write_text(
-        SPEC.replace('[[methods]]\nname = "cd"\nk = [1, 2]\n', methods).replace("seeds = 2", "seeds = 1")
-        + '[resources]\ntimeout = "6s"\n'
+        study_text(methods=methods | {"nce": {}}, **SMALL) + '[resources]\ntimeout = "6s"\n'
     )
     done = cli("run", "small.toml", "-o", "out", "-d", "gaussian[dim=2]")
     assert done.returncode == 2, done.stderr

@@ -113,16 +113,6 @@ def measured(metric: Metric, at: Evaluation) -> Value:
 # ------------------------------------------------------------------------------- values of other libraries
 
 
-@pytest.fixture(scope="module")
-def reference() -> tuple[Tensor, Tensor]:
-    """The inputs A ``(400, 3)`` and B ``(300, 3)`` of the values below."""
-    rng = np.random.default_rng(20240601)
-    a = rng.standard_normal((400, 3))
-    b = rng.standard_normal((300, 3)) * 1.2 + np.array([0.5, 0, -0.25])
-    assert a.sum() == pytest.approx(10.146258451129981, abs=1e-9)
-    return torch.from_numpy(a), torch.from_numpy(b)
-
-
 def test_energy_distance_of_dcor(reference: tuple[Tensor, Tensor]) -> None:
     a, b = reference
     assert energy_distance(a, b) == pytest.approx(0.16631830996157815, abs=1e-9)

@@ -12,28 +12,11 @@ from pathlib import Path
 import pytest
 
 from ebmark.store import read
+from tests.study_text import study_text
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parents[1]
-SPEC = """
-name = "small"
-metrics = ["fisher", "mmd"]
-
-[budget]
-steps = 3
-batch = 16
-checkpoints = 1
-
-[network]
-name = "quadratic"
-
-[[methods]]
-name = "dsm"
-
-[[datasets]]
-name = "gaussian"
-dim = 2
-"""
+SPEC = study_text(methods={"dsm": {}}, metrics=["fisher", "mmd"])
 # Runs verbs one after the other; whatever is unpickled meanwhile is said.
 WATCHED = """
 import json, pickle, sys

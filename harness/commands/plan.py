@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any
 
 from ebmark import registry
@@ -51,24 +52,12 @@ def show(console: Console, study: Study, folder: Location, measured: Measured | 
     predictions = {trial.id: costs.predict(trial) for trial in Bar("plan").over(trials)}
     rows = _cells(trials, statuses, left, predictions)
     console.table(rows, COLUMNS)
-    todo = [trial for trial in trials if trial.id in left]
-    slots = len(os.sched_getaffinity(0))
-    work = sum(predictions[trial.id].seconds for trial in todo)
-    wall = sum(wall_shares(todo, costs, slots).values())
-    rests = bases([predictions[trial.id] for trial in trials if trial.lane != "cost"])
-    console.say(
-        f"{len(trials)} trials, {len(todo)} to run: {work / 3600:.2g} CPU-hours, "
-        f"about {duration(wall)} on {slots} CPUs"
-    )
-    if open_ := undecided(study, folder):
-        more = sum(costs.predict(trial).seconds for trial in open_)
-        console.say(
-            f"up to {len(open_)} more at rates still to be chosen: {more / 3600:.2g} CPU-hours, "
-            f"about {duration(more / slots)}"
-        )
+    grounds = bases([predictions[trial.id] for trial in trials if trial.lane != "cost"])
+    rest = _rest(study, folder, [trial for trial in trials if trial.id in left], costs)
+    _say(console, len(trials), rest)
     console.say(f"costs from {costs.source}")
     console.say(
-        "quality trials by what their time rests on: " + ", ".join(f"{n} {b}" for b, n in rests.items())
+        "quality trials by what their time rests on: " + ", ".join(f"{n} {b}" for b, n in grounds.items())
     )
     console.document(
         {
@@ -77,14 +66,59 @@ def show(console: Console, study: Study, folder: Location, measured: Measured | 
             "trials": [
                 {"id": t.id, "status": statuses.get(t.id), **_json(t, predictions[t.id])} for t in trials
             ],
-            "missing": len(todo),
-            "undecided": len(open_),
-            "cpu_hours": work / 3600,
-            "wall_seconds": wall,
-            "slots": slots,
+            "missing": rest.trials,
+            "undecided": rest.undecided,
+            "cpu_hours": rest.work / 3600,
+            "wall_seconds": rest.wall,
+            "slots": rest.slots,
             "costs": costs.source,
         }
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rest:
+    """What is left of a study on this machine.
+
+    Attributes:
+        trials: to run.
+        work: seconds on one CPU.
+        wall: seconds on all.
+        slots: CPUs.
+        undecided: trials that may follow at rates still to be chosen, at most.
+        more: their seconds on one CPU.
+    """
+
+    trials: int
+    work: float
+    wall: float
+    slots: int
+    undecided: int
+    more: float
+
+
+def _rest(study: Study, folder: Location, todo: list[Trial], costs: Costs) -> _Rest:
+    slots, follow = len(os.sched_getaffinity(0)), undecided(study, folder)
+    return _Rest(
+        trials=len(todo),
+        work=sum(costs.predict(trial).seconds for trial in todo),
+        wall=sum(wall_shares(todo, costs, slots).values()),
+        slots=slots,
+        undecided=len(follow),
+        more=sum(costs.predict(trial).seconds for trial in follow),
+    )
+
+
+def _say(console: Console, planned: int, rest: _Rest) -> None:
+    console.say(
+        f"{planned} trials, {rest.trials} to run: {rest.work / 3600:.2g} CPU-hours, "
+        f"about {duration(rest.wall)} on {rest.slots} CPUs"
+    )
+    if rest.undecided:
+        console.say(
+            f"up to {rest.undecided} more at rates still to be chosen: {rest.more / 3600:.2g} CPU-hours, "
+            f"about {duration(rest.more / rest.slots)}"
+        )
 
 
 def measure(console: Console, study: Study) -> Measured:

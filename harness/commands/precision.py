@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,19 +58,12 @@ def show(
     rows = comparisons(headline(read(folder), study.targets), precision)
     seconds = _seconds(study, folder, measured)
     console.table([_shown(row) for row in rows], COLUMNS)
-    more: dict[tuple[Any, ...], float] = defaultdict(float)
-    for row in rows:
-        for label in (row["method_label"], row["against"]):
-            cell = (label, *(row[name] for name in SIDES[1:]))
-            more[cell] = max(more[cell], row["needed"] - row["seeds"])
-    known = {cell: n for cell, n in more.items() if math.isfinite(n)}
-    work = sum(n * seconds.get(cell, math.nan) for cell, n in known.items() if n)
+    more, work = _more(rows, seconds)
     slots = len(os.sched_getaffinity(0))
     met = sum(row["needed"] <= row["seeds"] for row in rows)
     console.say(
         f"{met} of {len(rows)} comparisons with the best are within {precision:.0%} already; "
-        f"{sum(known.values()):.0f} more trials: {work / 3600:.2g} CPU-hours, about {duration(work / slots)}"
-        f" on {slots} CPUs"
+        f"{more:.0f} more trials: {work / 3600:.2g} CPU-hours, about {duration(work / slots)} on {slots} CPUs"
         if math.isfinite(work)
         else f"{met} of {len(rows)} comparisons are within {precision:.0%} already"
     )
@@ -81,7 +74,7 @@ def show(
             "folder": str(folder),
             "precision": precision,
             "comparisons": [{k: _plain(v) for k, v in row.items()} for row in rows],
-            "more": sum(known.values()),
+            "more": more,
             "cpu_hours": _plain(work / 3600),
         }
     )
@@ -128,6 +121,20 @@ def _seconds(study: Study, folder: Location, measured: Measured | None) -> dict[
             )
             found[cell] = predicted.seconds
     return found
+
+
+def _more(rows: Sequence[dict[str, Any]], seconds: Mapping[tuple[Any, ...], float]) -> tuple[float, float]:
+    """Trials that the comparisons still need, and their seconds; NaN where those of a cell are unknown.
+
+    A cell serves several comparisons: the one that needs most decides. Unknown needs count as none.
+    """
+    more: dict[tuple[Any, ...], float] = defaultdict(float)
+    for row in rows:
+        for label in (row["method_label"], row["against"]):
+            cell = (label, *(row[name] for name in SIDES[1:]))
+            more[cell] = max(more[cell], row["needed"] - row["seeds"])
+    known = {cell: n for cell, n in more.items() if math.isfinite(n)}
+    return sum(known.values()), sum(n * seconds.get(cell, math.nan) for cell, n in known.items() if n)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, Any]:
