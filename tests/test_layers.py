@@ -37,7 +37,7 @@ LAYERS: Mapping[int, str] = {
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
     "ebmark.tuning ebmark.planfile ebmark.runfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",
-    7: "ebmark.cli ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
+    7: "ebmark.cli ebmark.verbs ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
     "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs ebmark.levels "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
     "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
