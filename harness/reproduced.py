@@ -108,9 +108,14 @@ class Run:
         statuses = ", ".join(f"{n} {status}" for status, n in counts.items())
         return (
             f"`{command}`: {len(trials)} trials ({statuses}), {begin:%Y-%m-%d}, "
-            f"{env['cpu']}, {env['cores']} cores; {busy.sum() / 60:.0f} minutes of trials, "
-            f"{(end - begin).total_seconds() / 60:.0f} from first to last."
+            f"{env['cpu']}, {env['cores']} cores; {_minutes(busy.sum())} of trials, "
+            f"{_minutes((end - begin).total_seconds())} from first to last."
         )
+
+
+def _minutes(seconds: float) -> str:
+    """Whole minutes, in words."""
+    return f"{n} minute{'s' * (n != 1)}" if (n := round(seconds / 60)) else "less than a minute"
 
 
 def ratio(a: Array, b: Array) -> Array:

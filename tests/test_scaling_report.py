@@ -199,7 +199,7 @@ def test_the_answer_has_the_numbers_of_the_tables(found):
     text = scaling_sections.answer(found["own"])
     cells = scaling.leader(found["own"].rows)
     wins = int((cells["cost_cd"] < cells["cost"]).sum())
-    assert f"in {wins} of the 12 cells" in text
+    assert f"in {wins or 'none'} of the 12 cells" in text
     assert "[" in text
     assert "at d = 2" in text
     assert "at d = 64" in text

@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from ebmark import stats
 from ebmark.report import words
-from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
+from ebmark.report.look import Look, cross, headroom, legend, log_axis, log_dims, panels
 
 PANELS = {"seconds": "wall-clock per step", "passes": "passes per point and step (F)"}
 FITTED = {"seconds": "wall-clock", "passes": "passes"}
@@ -82,6 +82,7 @@ def step_cost(cost: DataFrame, look: Look, *, narrow: bool = False) -> Figure:
         _sweep(ax, cost, quantity, look)
         log_dims(ax, sorted(cost["dim"].unique()))
         ax.set_yscale("log")
+        headroom(ax)
         log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)
         ax.set_ylabel(PANELS[quantity])
     fitted = fits(cost)

@@ -65,8 +65,8 @@ def _parts(phases: DataFrame, seen: str) -> Picture:
     d = phases["d"].iloc[0]
     return Picture(
         name="step_parts",
-        alt=f"Seconds of a training step by phase at d = {d}, a bar per method: sampling, loss, "
-        "backward pass and optimiser.",
+        alt=f"Shares of a training step by phase at d = {d}, a bar per method: sampling, loss, "
+        "backward pass and optimiser; at its end the seconds of the step.",
         caption=f"On {seen}, at d = {d}: means over the trusted timings. Making batches is outside.",
         draw=partial(part_figures.draw, phases),
         data=phases,
@@ -115,7 +115,7 @@ def curves(study: Study, look: Look) -> Section:
     text = []
     if len(pictures) > 1:
         text.append(f"{targets.TIME} Never the clock of packed runs.")
-    if untimed := sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique()):
+    if pictures[1:] and (untimed := sorted(rows.loc[rows["seconds_cost"].isna(), "dataset_label"].unique())):
         text.append(
             f"No trusted cost of a step for some cells of {words.listed(untimed)}: not shown in time."
         )
@@ -128,7 +128,9 @@ def target(study: Study, runs: DataFrame, expected: DataFrame, look: Look) -> Se
     """What it costs to reach the study's targets."""
     title = "What it costs to reach a quality"
     if expected.empty:
-        text = ["No target in the study, or its metric was never taken; a [[target]] table in it sets one."]
+        text = ["No target in the study; a `[[target]]` table in it sets one."]
+        if study.spec.get("target"):
+            text = ["No run has a value of the target's metric."]
         return Section(anchor="target", title=title, text=text)
     figure = Picture(
         name="target_cost",

@@ -34,15 +34,15 @@ def growth(study: Study) -> str:
     centre = np.exp(np.log(at[quantity]).groupby(at["label"], observed=True).mean())
     centre = centre.sort_values(kind="stable")
     show = words.seconds if timed else lambda x: f"{words.work(x)} F per point"
-    ends = (
+    ends = [
         f"{_with_interval(at, str(centre.index[i]), quantity, show)} ({_same(centre, i)})" for i in (0, -1)
-    )
-    span = f"from {' to '.join(ends)}"
+    ]
+    span = f"from {' to '.join(ends)}" if len(centre) > 1 else ends[0]
     lead = "" if timed else "No wall-clock can be trusted or compared here; counted in passes, "
     there = set(rows.loc[rows["dim"] == top, "label"])
     apart = [] if timed else [label for label, part in by_label(cost) if part["opposed"].any()]
     missing = [label for label, _ in by_label(cost) if label not in there and label not in apart]
-    gap = f"; {words.listed(missing)} gave no number at d = {top}" if missing else ""
+    gap = f"; {words.listed(missing)} gave no number to compare at d = {top}" if missing else ""
     gap += f"; the passes of {words.listed(apart)} leave out an opponent" if apart else ""
     return _sentence(f"{lead}one step takes {span} at d = {d} {where}{gap}{_steepest(cost, quantity)}")
 
@@ -77,13 +77,17 @@ def _steepest(cost: DataFrame, quantity: str) -> str:
     if fit.hi < FLAT:
         return f"; in {what} no step grows by more than d^{FLAT}"
     flat = sum(fit.hi < FLAT for fit in known.values())
-    text = f"; in {what} {label} grows fastest, as {words.exponent(fit)} over {fit.sizes} sizes"
+    if fit.lo <= 0:
+        return f"; in {what} no step is shown to grow: the steepest is {label}, {words.exponent(fit)}"
+    others = [other.hi for name, other in known.items() if name != label]
+    leads = "grows fastest, as" if all(hi < fit.lo for hi in others) else "has the largest exponent,"
+    text = f"; in {what} {label} {leads} {words.exponent(fit)} over {fit.sizes} sizes"
     met = [at for at in records(crossovers(cost).tidy) if at["label"] == label and at["quantity"] == quantity]
     met = sorted((at for at in met if at["measured"]), key=lambda at: float(at["dim"]))
     for at in met[-1:]:
         ends = f"[{words.number(at['lo'])}, {words.number(at['hi'])}]"
         text += f", and overtakes {at['chain']} at d = {words.number(at['dim'])} {ends}"
-    return f"{text}; the growth stays below d^{FLAT} for {flat} of {len(known)} methods"
+    return text + (f"; the growth stays below d^{FLAT} for {flat} of {len(known)} methods" if flat else "")
 
 
 def sampling(study: Study) -> str:
@@ -159,12 +163,15 @@ def reaching(runs: DataFrame, expected: DataFrame) -> str:
     if fair["runs"].max() < stats.MIN_SEEDS:
         seeds = words.counted(int(fair["runs"].max()), "seed")
         hits = f"{int(fair['hits'].sum())} of {words.counted(int(fair['runs'].sum()), 'run')}"
+        hits += " that do not start at the truth" * (len(fair) < len(expected))
         goals = words.listed(sorted(set(fair["goal"])))
         return f"With {seeds} per cell no ranking is claimed: {hits} reached {goals}."
     fair = fair[~fair["opposed"]]  # whose passes are not all of their work
     finite = fair[np.isfinite(fair["passes"])]
     kinds = finite.groupby([*GOAL, "dim"])["chain"].nunique()
     both = kinds[kinds == 2].reset_index()
+    if finite.empty:
+        return f"Nowhere did enough seeds reach {words.listed(sorted(set(fair['goal'])))}."
     if both.empty:
         share = f"{len(finite)} of {words.counted(len(fair), 'cell')}"
         return f"The target was reached by enough seeds in {share}, nowhere both with and without chains."
@@ -206,8 +213,10 @@ def _everywhere(finite: DataFrame, both: DataFrame) -> str:
     """In how many of the cells that both kinds reach the cheapest method runs chains."""
     cheapest = finite.merge(both[[*GOAL, "dim"]]).sort_values("passes", kind="stable")
     with_chains = int(cheapest.drop_duplicates([*GOAL, "dim"])["chain"].sum())
-    cells = words.counted(len(both), "cell")
-    return f"; the cheapest method runs chains in {with_chains} of the {cells} that both kinds reach"
+    if len(both) == 1:  # the one just told
+        return ""
+    some = f"{with_chains or 'none'} of the {len(both)} cells"
+    return f"; the cheapest method runs chains in {some} that both kinds reach"
 
 
 def _sentence(text: str) -> str:

@@ -18,7 +18,8 @@ def counts(study: Study) -> str:
     states = ", ".join(f"{ended[name]:,} {name}" for name in order if name in ended)
     low, high = study.seeds
     seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
-    labels = f"{trials['label'].nunique()} methods and settings"
+    n = trials["label"].nunique()
+    labels = "1 method" if n == 1 else f"{n} methods and settings"
     sets = words.counted(trials["dataset_label"].nunique(), "data set")
     text = f"{words.counted(len(trials), 'trial')}: {states}. {labels} on {sets}, {seeds} per cell."
     return f"{text}{_tuning(study)}"
@@ -39,13 +40,13 @@ def missing(study: Study, expected: DataFrame, *, drawn: bool) -> str:
     if drawn:
         return ""
     what = "What a fixed quality costs as the dimension grows is not shown here: "
+    if not study.spec.get("target"):
+        return f"{what}the study sets no target; a `[[target]]` table sets one."
     if expected.empty:
-        return f"{what}the study sets no target, or its metric was never taken; a [[target]] table sets one."
+        return f"{what}no run has a value of the target's metric."
     if (seeds := study.seeds[1]) < stats.MIN_SEEDS:
-        return (
-            f"{what}{words.counted(seeds, 'seed')} per cell are too few for any claim; "
-            f"`--seeds 5` with the same `ebmark run` adds the others."
-        )
+        few = f"{words.counted(seeds, 'seed')} per cell {'is' if seeds == 1 else 'are'} too few for any claim"
+        return f"{what}{few}; `--seeds 5` with the same `ebmark run` adds the others."
     sizes = expected.groupby(GOAL)["dim"].nunique().max()
     if sizes < 3:
         return f"{what}{words.counted(int(sizes), 'dimension')} of a target; three are needed."

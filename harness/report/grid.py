@@ -26,6 +26,7 @@ _NUMBER = re.compile(
     r"\[?(?:d\^)?(?:([-−+]?[\d,]*\.?\d+) × )?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|([-−+]?[\d,]*\.?\d+)|(∞))"
     r"(?: (µs|ms|s|min|h)\b)?"
 )
+_SHARED = re.compile(r"\[?\((-?[\d.]+) ± [\d.]+\) × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +76,8 @@ def cells(*texts: str) -> list[Cell]:
 
 def sort_key(text: str) -> float | None:
     """The number with which a cell begins, durations in seconds: what its column is sorted by; else None."""
+    if shared := _SHARED.match(text):
+        return float(shared[1]) * 10.0 ** int(shared[2].translate(DIGITS))
     found = _NUMBER.match(text)
     if found is None:
         return None

@@ -28,6 +28,9 @@ DASHES = ((), (5, 2), (2, 1.5), (6, 2, 1.5, 2), (1, 1))
 ORDER = (0, 1, 2, 3, 4, 9, 7, 5)
 ORACLE_COLOUR = "0.15"
 
+NAMED = 15  # members of a family that a caption names
+# Multiples of the powers of ten that get a tick, by the ratio of the ends of the axis.
+TICKS = ((6, (1, 1.5, 2, 3, 4, 5, 7)), (100, (1, 2, 5)), (np.inf, (1,)))
 LEFT = 0.9  # inches beside a panel, for its ticks and the name of its axis
 Draw = Callable[..., Figure]
 
@@ -106,7 +109,11 @@ class Look:
         """What the colours stand for, in words, where they are not one per method; else empty."""
         if not self.by_family:
             return ""
-        families = (f"{name} ({', '.join(labels)})" for name, labels in self._members.items() if labels)
+        families = (
+            f"{name} ({', '.join(labels) if len(labels) <= NAMED else f'{len(labels)} of them'})"
+            for name, labels in self._members.items()
+            if labels
+        )
         return f" Colours are families: {'; '.join(families)}."
 
     def handles(self, names: dict[str, str]) -> list[Line2D]:
@@ -165,7 +172,7 @@ def legend(
     longest = max((len(line) for lines in texts for line in lines), default=0)
     columns = max(1, min(wide, len(handles), (48 if narrow else 128) // (longest + 7)))
     rows = -(-len(handles) // columns) * max((len(lines) for lines in texts), default=1)
-    height = 0.165 * (rows + bool(title) + 1)
+    height = 0.18 * (rows + bool(title)) + 0.12
     width, before = figure.get_size_inches()
     figure.set_size_inches(width, before + height)
     figure.legend(
@@ -209,14 +216,25 @@ def log_dims(ax: Axes, dims: Sequence[int]) -> None:
 
 
 def log_axis(axis: Axis, unit: Callable[[float, int], str] = number) -> None:
-    """A logarithmic axis with ticks at powers of ten (1, 2 and 5 times them where it is short)."""
+    """A logarithmic axis with ticks at powers of ten, at more of their multiples the shorter it is."""
     lo, hi = axis.get_view_interval()
     if lo <= 0:  # nothing was drawn but crosses
         lo, hi = 1.0, 10.0
         axis.set_view_interval(lo, hi, ignore=True)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if hi / lo < 100 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, 1)))
+    if hi < 1.5 * lo:  # all but one value, whose ticks would read the same
+        lo, hi = lo / 1.5, 1.5 * hi
+        axis.set_view_interval(lo, hi, ignore=True)
+    digits = 2 if hi / lo < TICKS[0][0] else 1
+    axis.set_major_locator(LogLocator(subs=next(subs for most, subs in TICKS if hi / lo < most)))
+    axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, digits)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def headroom(ax: Axes) -> None:
+    """Room above the lines of a logarithmic axis for crosses, where there are some."""
+    if any(line.get_marker() == "x" for line in ax.lines):
+        lo, hi = ax.get_ylim()
+        ax.set_ylim(lo, hi * (hi / lo) ** 0.07)
 
 
 def cross(ax: Axes, x: float, look: Look, label: str, *, size: float = 6) -> None:

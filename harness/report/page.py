@@ -19,7 +19,7 @@ from ebmark.report.frames import Tables, load
 from ebmark.report.grid import csv, latex, markdown, sort_key
 from ebmark.report.inline import inline
 from ebmark.report.look import Look, Picture, png, settle, svg, theme
-from ebmark.report.section import Report
+from ebmark.report.section import ABSENT, LIMITS, Report
 from ebmark.report.sections import report
 
 FIGURE_DPI = 150
@@ -92,10 +92,17 @@ def _pages(page: Report, out: Path, progress: Callable[[float, str], object]) ->
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = code
+    environment.filters.update(fine=fine, breakable=breakable, literal=literal)
     style, script = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in STATIC)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    shown = {"page": page, "embedded": embedded, "style": style, "script": script, "digest": digest}
+    shown = {
+        "page": page,
+        "embedded": embedded,
+        "style": style,
+        "script": script,
+        "digest": digest,
+        "lists": (LIMITS, ABSENT),
+    }
     for name in ("report.html", "report.md"):
         template = environment.get_template(f"{name}.jinja")
         text = template.render(**shown, markdown=markdown, address=address, sort_key=sort_key)
@@ -124,9 +131,25 @@ def _embed(picture: Picture, folder: Path, prefix: str) -> Embedded:
     )
 
 
-def code(text: str) -> Markup:
-    """Text for the page: what stands between backticks as code."""
+UNITS = "µs|ms|s|min|h|F|nats|%"
+
+
+def fine(text: str) -> Markup:
+    """Text for the page: code between backticks, no line ends within ``d = 8`` or ``3 ms``, minus signs."""
+    text = re.sub(r" ([=≤≥±×]) (?=[-\d])", "\u00a0\\1\u00a0", text)
+    text = re.sub(rf"(?<=\d) (?=(?:{UNITS})(?!\w))", "\u00a0", text)
+    text = re.sub(r"(?<![\w=*-])-(?=[\d.])|(?<=\^)-(?=\d)", "−", text)
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def literal(text: str) -> str:
+    """Text for Markdown, in which a name is no element."""
+    return text.replace("<", "&lt;")
+
+
+def breakable(text: str) -> Markup:
+    """A name that a narrow window may break where its parts meet."""
+    return Markup(re.sub(r"([\[,_:])(?=.)", r"\1<wbr>", str(escape(text))))
 
 
 def address(frame: DataFrame) -> str:

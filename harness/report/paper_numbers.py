@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ebmark.report.grid import escape
 
 DAGGERS = {"†": r"\dag{}", "‡": r"\ddag{}", "§": r"\S{}"}
+WIDE = "n"  # as wide as any letter of a note but m and w: what a column keeps free for each
 PLACES = 4  # digits behind the point, at most; beyond, a column has a power of ten
 
 
@@ -95,8 +97,8 @@ class Format:
         """The column's type in the head of the tabular."""
         error = f"({self.error})" if self.error else ""
         form = f"{'-' * self.minus}{self.whole}.{self.places}{error}"
-        widest = max((entry.marks for entry in column.entries if self.aligned(entry)), key=len, default="")
-        post = f"{{{superscripts(widest)}}}" if widest else ""
+        longest = max((entry.marks for entry in column.entries if self.aligned(entry)), key=len, default="")
+        post = f"{{{superscripts(re.sub('[a-z]', WIDE, longest))}}}" if longest else ""
         return f"S[table-format={{{form}{post}}}]"
 
     def aligned(self, entry: Entry) -> bool:

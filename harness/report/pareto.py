@@ -58,6 +58,8 @@ def answer(study: Study) -> str:
     metric, _, table = _measured(study)
     last = table[table["front"]].drop_duplicates(PLACE, keep="last")
     if last.empty or study.seeds[0] < stats.MIN_SEEDS:
+        if study.spec.get("target"):
+            return "No run has a value of the target's metric, so what it costs to reach it is not stated."
         return "The study sets no target quality, so what it costs to reach one is not stated."
     wins = last["label"].astype(str).value_counts()
     most = sorted(wins.index[wins == wins.max()])[0]

@@ -36,10 +36,14 @@ def parts(cost: DataFrame) -> DataFrame:
 
 
 def draw(table: DataFrame, *, narrow: bool = False) -> Figure:
-    """A bar per label, its phases one after another, in milliseconds."""
-    kinds = {name: 1e3 * table[column].to_numpy(float) for column, name in PHASES.items()}
+    """A bar per label, its phases one after another as shares of its step, whose seconds stand at its end."""
+    whole = table[[*PHASES]].sum(axis=1)
+    kinds = {name: 100 * (table[column] / whole).to_numpy(float) for column, name in PHASES.items()}
     figure, ax = stacked([str(label) for label in table["label"]], kinds, narrow=narrow)
-    ax.set_xlabel(f"milliseconds per step at d = {table['d'].iloc[0]}")
+    ax.set_xlabel(f"% of a step at d = {table['d'].iloc[0]}; right: the step")
+    ax.set_xlim(0, 100)
+    for i, seconds in enumerate(whole):
+        ax.annotate(words.seconds(seconds), (101, i), va="center", annotation_clip=False, fontsize=8.5)
     return figure
 
 

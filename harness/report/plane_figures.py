@@ -120,10 +120,10 @@ def _gallery(pictures: dict[str, Array], extent: Extent, top: float, *, narrow: 
     for i, (title, image) in enumerate(pictures.items()):
         row, column = divmod(i, columns)
         left, bottom = column * side + 0.05, (lines - 1 - row) * tall + 0.05
-        ax = figure.add_axes((left / width, bottom / height, (side - 0.1) / width, (tall - 0.3) / height))
+        ax = figure.add_axes((left / width, bottom / height, (side - 0.1) / width, (tall - 0.32) / height))
         ax.set_axis_off()
         ax.imshow(image, extent=extent, origin="lower", cmap="mako", vmin=0, vmax=top, interpolation="none")
-        ax.set_title(title, fontsize=8, pad=2)
+        ax.set_title(title, fontsize=7.5, pad=4)
     return figure
 
 

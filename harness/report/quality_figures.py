@@ -12,7 +12,7 @@ from ebmark.report import words
 from ebmark.report.cost_figures import by_label, summarised
 from ebmark.report.frames import Study
 from ebmark.report.grid import records
-from ebmark.report.look import Look, cross, legend, log_axis, log_dims, panels
+from ebmark.report.look import Look, cross, headroom, legend, log_axis, log_dims, panels
 from ebmark.report.targets import GOAL
 
 MAX_SETS = 6  # panels for more data sets than these are too small to read; the tables hold all
@@ -151,4 +151,5 @@ def _target(ax: Axes, cells: DataFrame, single: DataFrame, quantity: str, look: 
             cross(ax, d * look.dodge(label), look, label)
     ax.margins(y=0.12)
     ax.set_yscale("log")
+    headroom(ax)
     log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)

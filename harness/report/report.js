@@ -75,6 +75,7 @@
   const dialog = make("dialog", { className: "large" });
   const close = make("button", { type: "button", className: "tool" }, "Close");
   const stage = make("div", { className: "stage", tabIndex: 0 });
+  dialog.setAttribute("aria-label", "The figure, large");
   dialog.append(close, stage);
   document.body.append(dialog);
   let home = null;
@@ -83,6 +84,7 @@
   dialog.addEventListener("close", () => { if (home) home.append(...stage.childNodes); home = null; });
   for (const card of document.querySelectorAll(".card")) {
     const open = make("button", { type: "button", className: "tool zoom" }, "Enlarge");
+    open.setAttribute("aria-label", `Enlarge ${card.parentElement.dataset.name}`);
     const enlarge = () => {
       home = card.querySelector(".wide");
       stage.append(...home.childNodes);

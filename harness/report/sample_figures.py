@@ -86,7 +86,8 @@ def beside_floor(rows: DataFrame, look: Look, *, narrow: bool = False) -> Figure
         ax.axvline(1 if scale == "ratio" else 0, color="0.5", linewidth=1)
         ax.set_yticks(range(len(labels)), labels)
         ax.invert_yaxis()
-        ax.set_xlabel(f"{named(metric)}: {SCALES[scale]}")
+        ax.set_xlabel(f"{named(metric)}\n{SCALES[scale]}")
+        ax.margins(x=0.08)
         if scale == "ratio":
             ax.set_xscale("log")
             log_axis(ax.xaxis)

@@ -98,7 +98,7 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
     for label, own in by_label(part):
         shown = own[np.isfinite(own["cost"])].sort_values("dim")
         thin = own["method"].iloc[0] == CD and len(best) > 0
-        style = {"linewidth": 0.8, "alpha": 0.4, "markersize": 0} if thin else {"markersize": 4}
+        style = {"linewidth": 0.8, "alpha": 0.55, "markersize": 0} if thin else {"markersize": 4}
         ax.plot(shown["dim"], shown["cost"], **look.line(label, **style))
         if thin:
             continue
@@ -124,12 +124,12 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
 
 
 def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[Name]:
-    """The line of CD's best setting, thick, with the k of each d; its name."""
+    """The line of CD's best setting, thick, with its k where that changes; its name."""
     first = best["setting"].iloc[0]
     colour = look.colour(first)
     shown = best[np.isfinite(best["cost"])].sort_values("dim")
     ax.plot(shown["dim"], shown["cost"], color=colour, linewidth=2.6, marker="o", markersize=5, zorder=3)
-    for row in records(shown):
+    for row in records(shown[shown["k"].ne(shown["k"].shift())]):
         ax.annotate(
             f"k={row['k']:g}",
             (row["dim"], 0.02),

@@ -101,9 +101,9 @@ def _picture(one: View, names: list[tuple[str, str]], name: str, look: Look, *, 
         alt=f"Expected cost to a fixed quality against the dimension, {RATES[name]}. {answer(one)}",
         caption=f"Expected cost in {targets.QUANTITIES[one.quantity]}, {RATES[name]}: that of all runs "
         "over the number that reached the target, failures charged. Thick: CD at the best of its "
-        "settings, chosen at each d after the fact, its k below; thin: each setting of CD. Shaded: there "
-        "CD is the cheapest of all. Beside a line of six sizes or more its exponent of d. Crosses at the "
-        "top: too few runs reached it. Left out: who starts at the truth "
+        "settings, chosen at each d after the fact, its k below where it changes; thin: each setting of "
+        "CD. Shaded: there CD is the cheapest of all. Beside a line of six sizes or more its exponent of d. "
+        "Crosses at the top: too few runs reached it. Left out: who starts at the truth "
         f"(‡){', and in passes who has an opponent' * (one.quantity == 'passes')}.{look.key}",
         draw=partial(scaling_figure.draw, one.rows, one.fits, names, one.quantity, look),
         data=one.rows,
@@ -119,16 +119,25 @@ def answer(one: View) -> str:
     """CD at its best against the cheapest without chains: in how many cells, and one panel in numbers."""
     cells = scaling.leader(one.rows)
     mine, other = (np.isfinite(cells[name].to_numpy(float)) for name in ("cost_cd", "cost"))
-    wins = int((cells["cost_cd"] < cells["cost"])[mine & other].sum())
-    both = words.counted(int((mine & other).sum()), "cell")
+    shared = cells[mine & other]
+    wins, both = int((shared["cost_cd"] < shared["cost"]).sum()), words.counted(len(shared), "cell")
     alone = [
         (int((mine & ~other).sum()), "CD alone reaches"),
         (int((~mine & other).sum()), "only the others reach"),
     ]
     text = f"CD, at the best of its {cells['settings'].max()} settings in each cell, is cheaper than every "
-    text += f"method without chains in {wins} of the {both} that both reach"
-    text += "".join(f", {who} {n} more" for n, who in alone if n)
+    text += f"method without chains in {wins or 'none'} of the {both} that both reach"
+    text += f"{_told(one, shared)}{''.join(f', {who} {n} more' for n, who in alone if n)}"
     return f"{text}; {_example(one, cells)}"
+
+
+def _told(one: View, shared: DataFrame) -> str:
+    """In how many of these cells paired intervals tell CD's best from the cheapest without chains."""
+    found = (_ratio(one, (row["goal"], row["dataset_label"]), row) for row in records(shared))
+    if not (ends := [interval for interval in found if interval is not None]):
+        return " (no interval tells them apart)" * (len(shared) > 0)
+    below, above = sum(float(i.hi) < 1 for i in ends), sum(float(i.lo) > 1 for i in ends)
+    return f" (paired 95 % intervals, one by one, show it cheaper in {below} and dearer in {above} of them)"
 
 
 def _example(one: View, cells: DataFrame) -> str:
@@ -151,31 +160,40 @@ def _example(one: View, cells: DataFrame) -> str:
     if not all("] times" in end for end in ends):
         text += ", without an interval where a run failed or all seeds got there at one checkpoint"
     fits = _on(one.fits, *at).set_index("label")["fit"].to_dict()
-    names = {BEST: "for CD", str(last["label"]): f"for {last['label']}"}
+    names = {BEST: "CD", str(last["label"]): str(last["label"])}
     known = [
-        f"{names[who]} as {words.exponent(fits[who])}" for who in names if who in fits and not fits[who].local
+        f"as {words.exponent(fits[who])} for {name}"
+        for who, name in names.items()
+        if who in fits and not fits[who].local
     ]
-    text += f"; it grows {words.listed(known)}" if known else ""
+    text += f"; the cost goes {words.listed(known)}" if known else ""
     versus = _on(scaling.versus(one.rows), *at).set_index("label")
     meet = versus.loc[last["label"], "meet"]
-    if meet is not None and meet.measured:
+    if meet is not None and meet.measured and np.isfinite(meet.hi):
         text += f", and they cost the same at d = {words.number(meet.dim)}"
         text += f" [{words.number(meet.lo)}, {words.number(meet.hi)}]"
     return f"{text}."
 
 
 def _interval(one: View, at: tuple[str, str], row: dict[str, Any]) -> str:
-    """The t interval of the ratio, paired by seed; empty after a failed run, for few seeds or equal costs."""
+    """The interval of the ratio as text; empty where there is none."""
+    ends = _ratio(one, at, row)
+    return "" if ends is None else f" [{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
+
+
+def _ratio(one: View, at: tuple[str, str], row: dict[str, Any]) -> stats.Interval | None:
+    """The ratio of the two costs of a cell with its t interval on the log scale, paired by seed.
+
+    None after a failed run, for few seeds or equal ratios.
+    """
     here = _on(one.runs, *at)
     here = here[here["dim"] == row["dim"]]
     pair = [here[here["label"] == row[name]].set_index("seed") for name in ("of", "label")]
     if not all(side["reached"].all() for side in pair):
-        return ""
+        return None
     quotient = (pair[0][f"cost_{one.quantity}"] / pair[1][f"cost_{one.quantity}"]).dropna()
     ends = stats.t_interval(quotient.to_numpy(float), log=True)
-    if len(quotient) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 1e-9:
-        return ""
-    return f" [{words.number(float(ends.lo))}, {words.number(float(ends.hi))}]"
+    return None if len(quotient) < stats.MIN_SEEDS or float(ends.hi - ends.lo) < 1e-9 else ends
 
 
 def _on(frame: DataFrame, goal: str, dataset: str) -> DataFrame:

@@ -16,6 +16,7 @@ from ebmark.report.scaling import BEST, leader
 from ebmark.report.targets import GOAL, QUANTITIES
 
 HINDSIGHT = "CD's best is chosen at each d after the fact from all settings run, which favours CD."
+CLOCK = " clock: the time measured in the run itself, where it ran alone."
 
 
 def _where(goal: str, dataset: str) -> str:
@@ -40,8 +41,8 @@ def crossovers(versus: DataFrame, quantity: str) -> Grid:
         title="CD at its best against each method without chains",
         caption=f"Cost of CD over that of the method, in {QUANTITIES[quantity]}, at the smallest and the "
         "largest d that both reach: above 1 the method is cheaper. Then the d at which they cost the "
-        "same, with Fieller's 95 % interval, where the fitted lines meet in the measured range. –: not "
-        f"run, or not compared (‡: it starts at the truth). {HINDSIGHT}",
+        "same, with Fieller's 95 % interval, where the fitted lines meet in the measured range and their "
+        f"slopes can be told apart. –: not run, or not compared (‡: it starts at the truth). {HINDSIGHT}",
         head=["method", *(_where(*key) for key in columns)],
         rows=[cells(label, *(body.get((label, *key), "–") for key in columns)) for label in labels],
         tidy=tidy,
@@ -58,7 +59,7 @@ def _versus(row: dict[str, Any]) -> str:
     if row["d_last"] != row["d_first"]:
         ends += f", {words.number(row['last'])} at {row['d_last']}"
     meet = row["meet"]
-    if meet is not None and meet.measured:
+    if meet is not None and meet.measured and np.isfinite(meet.hi):
         lo, hi = words.number(meet.lo), words.number(meet.hi)
         ends += f"; equal at {words.number(meet.dim)} [{lo}, {hi}]"
     gone = [f"{who} fails at {n}" for who, n in (("CD", row["other_only"]), ("it", row["cd_only"])) if n]
@@ -146,8 +147,7 @@ def parts(runs: DataFrame) -> Grid:
         name="cost_parts",
         title="What the time to a target is made of",
         caption="Steps to the target × seconds of a step measured alone = time: geometric means over the "
-        "runs that reached it, failures not charged here. clock: the time measured in the run itself, "
-        "where it ran alone.",
+        f"runs that reached it, failures not charged here.{CLOCK * bool(tidy['hit_clock'].notna().any())}",
         head=["method", *(f"{_where(goal, dataset)}, d = {d}" for goal, dataset, d in keys)],
         rows=[cells(label, *(body.get((label, *key), "–") for key in keys)) for label in labels],
         tidy=tidy,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ebmark.report.grid import Grid
 from ebmark.report.look import Picture
 
+LIMITS, ABSENT = "limits", "absent"  # anchors of the sections that are lists
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 
 from pandas import DataFrame
@@ -19,7 +20,7 @@ from ebmark.report import (
     limits,
     method_tables,
     pareto,
-    plane_figures,
+    plane_sections,
     sample_figures,
     scaling_sections,
     stability,
@@ -30,7 +31,7 @@ from ebmark.report import (
 from ebmark.report.evaluator_tables import evaluators
 from ebmark.report.frames import Study
 from ebmark.report.look import Look, Picture
-from ebmark.report.section import Report, Section
+from ebmark.report.section import ABSENT, LIMITS, Report, Section
 from ebmark.report.tuning_section import tuning
 
 
@@ -59,20 +60,32 @@ def report(study: Study, look: Look) -> Report:
         _real(study),
         stability.section(study),
         _diagnostics(study, look),
-        _plane(study),
+        plane_sections.section(study),
         _samples(study, look),
         dataset_sections.section(study, expected),
         _trust(study, evaluated),
-        Section(anchor="limits", title="What the numbers do not say", text=limits.limits(study)),
     ]
+    full, absent = _parted(sections)
     return Report(
         title=study.title,
         facts=first_screen.counts(study),
         answer=_answer(study, found, runs, expected),
         headline=first[0] if first else None,
         missing=first_screen.missing(study, expected, drawn=bool(found)),
-        sections=sections,
+        sections=[
+            *full,
+            *absent,
+            Section(anchor=LIMITS, title="What the numbers do not say", text=limits.limits(study)),
+        ],
     )
+
+
+def _parted(sections: Sequence[Section]) -> tuple[list[Section], list[Section]]:
+    """Those with something to show, and one that says why the others have nothing, where there are any."""
+    full = [one for one in sections if one.pictures or one.grids or one.parts]
+    texts = [f"{one.title}: {text}" for one in sections if one not in full for text in one.text]
+    title = "What these tables do not have"
+    return full, [Section(anchor=ABSENT, title=title, text=texts)] if texts else []
 
 
 def _answer(
@@ -95,49 +108,13 @@ def _real(study: Study) -> Section:
     text = [
         f"On {data}, no method is shown to beat the Gaussian fitted by maximum likelihood."
         for data, part in grid.tidy.groupby("data")
-        if not (part["kind"] == "beats the Gaussian").any()
+        if not (part["kind"] == status_tables.BEATS).any()
     ]
     text += [
-        f"{data}, {kind}: {words.listed(part['label'].tolist())}."
+        f"{str(kind)[:1].upper()}{str(kind)[1:]} on {data}: {words.listed(part['label'].tolist())}."
         for (data, kind), part in grid.tidy.groupby(["data", "kind"])
     ]
     return Section(anchor="real", title=title, text=text, grids=[grid])
-
-
-def _plane(study: Study) -> Section:
-    pictures = []
-    for dataset, planes in plane_figures.planes(study).items():
-        slug = "".join(c if c.isalnum() else "_" for c in dataset)
-        lattices, samples = (
-            [one for one in planes if one.model.size],
-            [one for one in planes if len(one.samples)],
-        )
-        if lattices:
-            pictures.append(
-                Picture(
-                    name=f"density_{slug}",
-                    alt=f"Density of {dataset}, the truth first, then as fitted by each method.",
-                    caption=f"{dataset}: fitted densities of one run per method (the smallest seed that "
-                    "is ok) beside the truth, one colour scale. The CSV file has a coarser lattice.",
-                    draw=partial(plane_figures.densities, lattices),
-                    data=plane_figures.lattice_data(lattices),
-                )
-            )
-        if samples:
-            pictures.append(
-                Picture(
-                    name=f"samples_{slug}",
-                    alt=f"Samples of {dataset}, true ones first, then those of each fitted energy.",
-                    caption=f"{dataset}: samples of the same runs, drawn from the fitted energies by the "
-                    "sampler that all methods share, beside true ones. The CSV file has 100 of each.",
-                    draw=partial(plane_figures.scatter, samples),
-                    data=plane_figures.sample_data(samples),
-                )
-            )
-    text = [] if pictures else ["No pictures of two-dimensional densities in these tables."]
-    return Section(
-        anchor="densities", title="Densities and samples in the plane", text=text, pictures=pictures
-    )
 
 
 def _samples(study: Study, look: Look) -> Section:

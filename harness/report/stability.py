@@ -24,7 +24,7 @@ def section(study: Study) -> Section:
     shares = failures(study)
     bad = int(shares["runs"].mul(shares[[*FAILED]].sum(axis=1)).round().sum())
     runs = words.counted(int(shares["runs"].sum()), "run")
-    text = [f"{bad:,} of {runs} that were started diverged or failed."]
+    text = [f"{f'{bad:,}' if bad else 'None'} of {runs} that were started diverged or failed."]
     if not grids[2].rows:
         text = ["Every trial is ok."]
     pictures = [_picture(shares)] if bad else []

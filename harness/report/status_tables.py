@@ -14,6 +14,8 @@ from ebmark.report.frames import Study, finals
 from ebmark.report.grid import Grid, cells, records
 from ebmark.report.tables import ORDER
 
+BEATS = "beats the Gaussian"
+
 
 def statuses(study: Study) -> Grid:
     """Method x status, and the share of started runs that diverged."""
@@ -77,14 +79,17 @@ def distrust(study: Study) -> Grid:
     totals = {"wall-clock (cost lane)": len(timings), **study.curve["metric"].value_counts()}
     found = []
     for what, rows in groups.items():
-        bad = rows[~rows["trusted"]]
-        counts = bad["why"].groupby(_short(bad["why"])).agg(["first", "size"])
+        bad = rows.loc[~rows["trusted"], "why"].str.split("; ").explode()
+        counts = bad.groupby(_short(bad)).agg(["first", "size"])
         for row in records(counts.sort_values("size", ascending=False, kind="stable")):
             why = row["first"] or "no reason given"
             found.append({"value": what, "untrusted": row["size"], "of": totals[what], "why": why})
     tidy = DataFrame(found, columns=["value", "untrusted", "of", "why"])
     lines = [cells(row["value"], f"{row['untrusted']} of {row['of']}", row["why"]) for row in records(tidy)]
-    caption = "Values that may not be compared, by reason; one example where reasons differ in their numbers."
+    caption = (
+        "Values that may not be compared, by reason, of which a value may have several; one example where "
+        "reasons differ in their numbers."
+    )
     return Grid(
         name="untrusted",
         title="What may not be compared",
@@ -138,7 +143,7 @@ def _beats(part: DataFrame) -> dict[str, object]:
         below = f"below it in {(gap < 0).sum()} of {words.counted(n, 'run')}"
         kind, verdict = "too few seeds for a verdict", f"{below}, too few for more"
     elif ends.hi < 0 or ends.lo > 0:
-        kind = "beats the Gaussian" if ends.hi < 0 else "worse than the Gaussian"
+        kind = BEATS if ends.hi < 0 else "worse than the Gaussian"
         verdict = f"{kind} {by}"
     else:
         kind = verdict = "not told from the Gaussian"

@@ -54,12 +54,13 @@ def exponents(cost: DataFrame) -> Grid:
         rows.append(cells(*row, *(laws.get((label, quantity), "–") for quantity in PANELS)))
     head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point", "failed"]
     head += ["law of the wall-clock", "law of the passes"]
+    told = [i for i in range(len(head)) if i == 0 or any(row[i].text != "–" for row in rows)]
     return Grid(
         name="exponents",
         title="Growth of the cost of a step",
         caption=STEP_GROWTH,
-        head=head,
-        rows=rows,
+        head=[head[i] for i in told],
+        rows=[[row[i] for i in told] for row in rows],
         tidy=DataFrame(tidy),
     )
 
@@ -129,12 +130,16 @@ def quality(study: Study, metric: str, *, per_dim: bool, log: bool) -> Grid:
 def _quality_caption(study: Study) -> str:
     seeds = study.seeds[1]
     ranks = MARKS if seeds >= stats.MIN_SEEDS else "Fewer than 3 seeds: nothing is ranked. "
+    here, own = (
+        study.quality,
+        " ‡: the method's noise is the truth on that data, or its opponent starts there.",
+    )
     return (
         f"Mean ± standard error over seeds (with one seed, of the evaluation). {ranks}"
         "[ ]†: untrusted, never ranked; the interval that holds those of all seeds, where there are any. "
-        "Failed runs are counted in the cell and never enter a mean. "
-        "‡: the method's noise is the truth on that data, or its opponent starts there. mle is an oracle, "
-        f"not a contender.{NOT_COUNTED * bool(study.quality['uncounted'].any())}"
+        f"Failed runs are counted in the cell and never enter a mean.{own * bool(here['own_noise'].any())}"
+        f"{' mle is an oracle, not a contender.' * bool(here['oracle'].any())}"
+        f"{NOT_COUNTED * bool(here['uncounted'].any())}"
     )
 
 

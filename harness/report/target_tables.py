@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from ebmark import stats
 from ebmark.report import targets, words
@@ -79,6 +79,12 @@ def growth(fits: DataFrame) -> Grid:
     )
 
 
+def _iqm(values: Series) -> float:
+    """The interquartile mean of what may be ranked; NaN where nothing may."""
+    known = values.dropna()
+    return float(stats.iqm(known.to_numpy())) if len(known) else np.nan
+
+
 def summary(study: Study, metric: str) -> Grid:
     """Interquartile mean of the final metric per dimension over the cells that every method ran."""
     runs = study.quality[~study.quality["oracle"] & ~study.quality["status"].isin(["skipped", "cancelled"])]
@@ -93,7 +99,7 @@ def summary(study: Study, metric: str) -> Grid:
         runs=("id", "size"),
         failed=("status", lambda status: int((status != "ok").sum())),
         untrusted=("value", lambda value: int(value.isna().sum())),
-        iqm=("value", lambda value: float(stats.iqm(value.dropna().to_numpy()))),
+        iqm=("value", _iqm),
         uncounted=("uncounted", "any"),
     )
     tidy = tidy.reset_index()

@@ -46,7 +46,7 @@ def runs(study: Study) -> DataFrame:
     Columns of the trial, ``goal``, ``reached``, ``cost_passes`` and ``cost_seconds``: up to the first
     checkpoint at or below the target, else all that the run cost; NaN seconds where the cost of a step is not
     known. ``hit_step`` is the step of that checkpoint, ``hit_clock`` the clock there where it is trusted.
-    Cells in which the metric was never taken are left out, and so are trials skipped by declaration.
+    Cells in which the metric has no value are left out, and so are trials skipped by declaration.
     """
     found = [_runs(study, target) for target in study.spec.get("target", [])]
     found = [frame for frame in found if len(frame)]
@@ -57,7 +57,7 @@ def _runs(study: Study, target: Mapping[str, Any]) -> DataFrame:
     rows = study.curve[(study.curve["metric"] == target["metric"]) & (study.curve["lane"] == "quality")]
     if name := target.get("dataset"):
         rows = rows[(rows["dataset"] == name) | (rows["dataset_label"] == name)]
-    measured = rows[["dataset_label", "dim"]].drop_duplicates()
+    measured = rows.loc[rows["value"].notna(), ["dataset_label", "dim"]].drop_duplicates()
     trials = study.quality.merge(measured, on=["dataset_label", "dim"])
     trials = trials[~trials["status"].isin(["skipped", "cancelled"])]
     quality = rows["per_dim" if target.get("per_dim") else "value"]

@@ -35,6 +35,7 @@ UNITS = {
     "reverse_kl": " (nats)",
     "log_density_mse": " (nats²)",
 }
+PLACES = 5  # behind the point, at most: beyond, powers of ten are easier to read
 TIME_UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"))
 
 
@@ -70,13 +71,26 @@ def percent(share: float) -> str:
 
 
 def plus_minus(value: float, se: float) -> str:
-    """``value ± se`` with the digits that the standard error (two of them below 3) leaves meaningful."""
+    """``value ± se`` with the digits that the standard error (two of them below 3) leaves meaningful.
+
+    Where both are below 0.001 they share a power of ten: ``(3.1 ± 0.4) × 10⁻⁵``.
+    """
     if not (math.isfinite(se) and se > 0 and math.isfinite(value)):
         return number(value, 3)
-    places = -math.floor(math.log10(se)) + (se / 10 ** math.floor(math.log10(se)) < 3)
-    if places > 5:
+    first = -math.floor(math.log10(se))
+    places = first + (se * 10.0**first < 3)
+    if places > PLACES and max(abs(value), se) < 1e-3:
+        power = math.floor(math.log10(max(abs(value), se)))
+        both = " ± ".join(_fixed(x / 10.0**power, places + power) for x in (value, se))
+        return f"({both}) × 10{str(power).translate(SUPERSCRIPT)}"
+    if first > PLACES:
         return f"{number(value, 3)} ± {number(se, 1)}"
-    return f"{round(value, places):.{max(places, 0)}f} ± {round(se, places):.{max(places, 0)}f}"
+    return " ± ".join(_fixed(x, min(places, PLACES)) for x in (value, se))
+
+
+def _fixed(x: float, places: int) -> str:
+    """``x`` with so many places behind the point, none where negative; zero has no sign."""
+    return f"{round(x, places) + 0.0:.{max(places, 0)}f}"
 
 
 def measured(value: float, se: float, lo: float, hi: float, *, trusted: bool) -> str:

@@ -77,7 +77,9 @@ def law(d: Array, cost: Array) -> Law:
     n = len(sizes)
     if n < MIN_LAW_SIZES:
         return Law(
-            name=None, exponent=exponent, note=f"law not identified: {n} sizes, {MIN_LAW_SIZES} needed"
+            name=None,
+            exponent=exponent,
+            note=f"law not identified: {n} {'size' if n == 1 else 'sizes'}, {MIN_LAW_SIZES} needed",
         )
     fits = {
         "constant": _constant(mean),
