@@ -110,7 +110,13 @@ class Checker:
             refs = self._refs("method", ("methods", i), table.name, table.settings)
             budget = self._limits(("methods", i, "budget"), table.budget)
             found.extend(
-                MethodEntry(ref=ref, datasets=only, budget=budget, lr=own_rate(registry.make(ref)))
+                MethodEntry(
+                    ref=ref,
+                    lr=own_rate(registry.make(ref)),
+                    datasets=only,
+                    budget=budget,
+                    own_lr=table.lr,
+                )
                 for ref in refs
             )
         return tuple(found)

@@ -35,12 +35,14 @@ class MethodEntry:
         datasets: those it is restricted to, None for no restriction.
         budget: of its own, None for the study's.
         lr: the rate of the energy's optimiser that the method declares.
+        own_lr: the rate that the study gives this method alone, None for the study's.
     """
 
     ref: Ref
     lr: float
     datasets: frozenset[str] | None = None
     budget: Budget | None = None
+    own_lr: float | None = None
 
     def on(self, cell: Cell) -> bool:
         """Whether the study asks for the method there."""
@@ -128,8 +130,14 @@ class Study:
 
     def _quality(self) -> Iterator[Trial]:
         for seed, cell, method in itertools.product(self.seeds, self.cells, self.methods):
-            for optimiser in self.optimisers if method.on(cell) else ():
+            for optimiser in self._rates(method) if method.on(cell) else ():
                 yield self._result(seed, cell, method, optimiser)
+
+    def _rates(self, method: MethodEntry) -> tuple[Optimiser, ...]:
+        """The study's optimisers, or one at the method's own rate."""
+        if method.own_lr is None:
+            return self.optimisers
+        return (replace(self.optimisers[0], lr=method.own_lr),)
 
     def _result(self, seed: int, cell: Cell, method: MethodEntry, optimiser: Optimiser) -> Trial:
         return Trial(
@@ -179,8 +187,8 @@ class Study:
                 yield cell, method, candidates
 
     def _at(self, method: MethodEntry, factor: float) -> Optimiser:
-        """The study's optimiser with ``factor`` times its rate."""
-        own = self.optimisers[0]
+        """The method's optimiser in this study with ``factor`` times its rate."""
+        own = self._rates(method)[0]
         return replace(own, lr=factor * (own.lr or method.lr))
 
     def tuned(self, chosen: Callable[[Sequence[Trial]], float | None]) -> list[Trial]:
@@ -213,7 +221,7 @@ class Study:
                     dataset=cell.dataset,
                     network=cell.network,
                     budget=budget,
-                    optimiser=self.optimisers[0],
+                    optimiser=self._rates(method)[0],
                     n_train=cell.n_train,
                     checkpoints=1,
                     timeout=self.timeout,

@@ -118,10 +118,11 @@ class PluginTable(Table):
 
 
 class MethodTable(PluginTable):
-    """``[[methods]]``; ``datasets`` restricts the entry to those, ``budget`` gives it limits of its own."""
+    """``[[methods]]``; ``datasets`` restricts the entry to those, ``budget`` and ``lr`` are its own."""
 
     datasets: Annotated[list[str], Field(min_length=1)] | None = None
     budget: LimitsTable | None = None
+    lr: Positive | None = None
 
 
 class DatasetTable(PluginTable):

@@ -79,12 +79,12 @@ def _options(
 def _select(tables: dict[str, Any], places: Places, option: str, selectors: Sequence[str]) -> None:
     """Puts selectors in the place of the file's methods or data sets.
 
-    A data set or method that the file names too keeps its network, training points, budget and metrics.
+    A data set or method that the file names too keeps its network, training points, budget, rate and metrics.
     """
     if not selectors:
         return
     key = f"{option}s"
-    names = ("network", "n_train", "budget", "metrics")
+    names = ("network", "n_train", "budget", "lr", "metrics")
     kept = {
         table["name"]: {name: table[name] for name in names if name in table}
         for table in reversed(tables.get(key, []))

@@ -394,6 +394,35 @@ budget = { passes = 1e4 }
         load(path)
 
 
+def test_a_method_may_have_a_rate_of_its_own(tmp_path):
+    """It replaces the study's, a grid too; a ladder is around it; an option with the method keeps it."""
+    text = """
+name = "own"
+budget.steps = 9
+[[methods]]
+name = "dsm"
+[[methods]]
+name = "lsd"
+lr = 3e-3
+[[datasets]]
+name = "gaussian"
+[optimiser]
+lr = [1e-2, 2e-2]
+"""
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    rates = {(t.method.name, t.optimiser.lr) for t in load(path).trials()}
+    assert rates == {("dsm", 1e-2), ("dsm", 2e-2), ("lsd", 3e-3)}
+    (only,) = load(path, methods=["lsd[lam=1]"]).trials()
+    assert only.optimiser.lr == 3e-3
+    path.write_text(text.replace("[1e-2, 2e-2]", '1e-2\n[tune]\ntrials = 2\nby = "kl"'))
+    tried = {(t.method.name, round(t.optimiser.lr / t.factor, 9)) for t in load(path).trials()}
+    assert tried == {("dsm", 1e-2), ("lsd", 3e-3)}
+    path.write_text(text.replace("3e-3", "0"))
+    with pytest.raises(SpecError, match=r"own.toml.*methods\[1\].lr: 0 given; allowed: .*0"):
+        load(path)
+
+
 def test_an_id_is_the_hash_of_the_canonical_fields(spec):
     """The parts of the text are made once and shared; the whole is what earlier results were named by."""
     for trial in load(spec()).trials():
