@@ -54,7 +54,8 @@ def in_rounds(
     before = read_rounds(folder)
     looks = list(before.looks) if before else []
     seeds = max(start, min(looks[-1].seeds if looks else 0, most))
-    alpha = stats.ALPHA / stats.looks(looks[0].seeds if looks else start, most)
+    planned = stats.looks(looks[0].seeds if looks else start, most)
+    alpha = stats.ALPHA / planned
     trained = 0
     while True:
         outcome = drive(seeded(study, seeds))
@@ -68,7 +69,15 @@ def in_rounds(
             looks.pop()  # the same results: the same look
         look = _look(found, precision, seeds, alpha)
         looks.append(look)
-        following = stats.next_seeds(stacked(found), precision, seeds=seeds, most=most, alpha=alpha, log=True)
+        following = stats.next_seeds(
+            stacked(found),
+            precision,
+            seeds=seeds,
+            most=most,
+            alpha=alpha,
+            left=planned - len(looks),
+            log=True,
+        )
         reason = _reason(look, precision, most) if following == seeds else ""
         rounds = replace(rounds, looks=tuple(looks), reason=reason)
         write_rounds(folder, rounds)

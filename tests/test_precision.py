@@ -57,7 +57,7 @@ def test_looks_are_counted_by_doubling(start, most, expected):
 
 def test_a_round_doubles_the_seeds_at_most_and_ends_where_all_is_narrow():
     x = np.random.default_rng(3).normal(10, [[0.01], [3.0]], (2, 5))
-    wide = {"seeds": 5, "alpha": 0.01}
+    wide = {"seeds": 5, "alpha": 0.01, "left": 9}
     assert next_seeds(x, 0.05, most=30, **wide) == 10
     assert next_seeds(x, 0.05, most=8, **wide) == 8
     assert next_seeds(x, 0.05, most=5, **wide) == 5
@@ -67,12 +67,30 @@ def test_a_round_doubles_the_seeds_at_most_and_ends_where_all_is_narrow():
     assert next_seeds(x, 0.8, most=30, **wide) == needed
 
 
+def test_no_run_takes_more_looks_than_were_given_a_share():
+    # a spread at which the last few seeds are asked for one by one: 10 looks of 7 in a tenth of the runs
+    rng = np.random.default_rng(5)
+    start, most = 3, 100
+    counts = []
+    for row in rng.lognormal(0.0, 0.3, (200, most)):
+        seeds, after, count = 0, start, 0
+        while after != seeds:
+            seeds, count = after, count + 1
+            left = looks(start, most) - count
+            shown = {"seeds": seeds, "most": most, "alpha": ALPHA / looks(start, most), "left": left}
+            after = next_seeds(row[None, :seeds], 0.1, log=True, **shown)
+            assert after <= 2 * seeds
+        counts.append(count)
+    assert max(counts) == looks(start, most)
+    assert next_seeds(np.array([[1.0, 2, 9]]), 0.1, seeds=3, most=100, alpha=0.01, left=0) == 100
+
+
 def test_what_seldom_has_a_value_asks_for_nothing():
     x = np.array([[1.0, np.nan, np.nan, np.nan], [1.0, 1.001, 0.999, 1.0]])
-    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01) == 4
-    assert next_seeds(np.zeros((0, 0)), 0.1, seeds=4, most=30, alpha=0.01) == 4
+    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01, left=3) == 4
+    assert next_seeds(np.zeros((0, 0)), 0.1, seeds=4, most=30, alpha=0.01, left=3) == 4
     x[0, 1] = 1.3  # two values give a spread, but no interval that may end it
-    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01) == 8
+    assert next_seeds(x, 0.1, seeds=4, most=30, alpha=0.01, left=3) == 8
 
 
 def test_seeds_added_in_rounds_keep_the_coverage():
@@ -84,10 +102,11 @@ def test_seeds_added_in_rounds_keep_the_coverage():
     def covered(alpha):
         hits = 0
         for row in x:
-            seeds, after = 0, start
+            seeds, after, left = 0, start, looks(start, most)
             while after != seeds:
-                seeds = after
-                after = next_seeds(row[None, :seeds], 0.2, seeds=seeds, most=most, alpha=alpha, log=True)
+                seeds, left = after, left - 1
+                shown = {"seeds": seeds, "most": most, "alpha": alpha, "left": left}
+                after = next_seeds(row[None, :seeds], 0.2, log=True, **shown)
             found = t_interval(row[:seeds], log=True, alpha=alpha)
             hits += bool(found.lo <= 1 <= found.hi)
         return hits / n

@@ -47,6 +47,16 @@ def test_t_interval_of_two_values_by_hand():
     )
 
 
+def test_ends_beyond_the_largest_number_are_infinite():
+    # the half width of (1e-300, 1e300) is 12.7 x 691 e-foldings; a failed run has no interval
+    ours = t_interval(np.array([[1e-300, 1e300], [2.0, np.inf], [4.0, 4.0]]), log=True)
+    np.testing.assert_allclose(ours.centre, [1, np.inf, 4])
+    np.testing.assert_array_equal(ours.lo[:2], [0, np.nan])
+    assert math.isinf(ours.hi[0])
+    wide = t_interval(np.array([1e300, -1e300, 5e299]))
+    assert (wide.lo, wide.hi) == (-math.inf, math.inf)
+
+
 @pytest.mark.parametrize("log", [False, True])
 @pytest.mark.parametrize("n", [3, 5, 10])
 def test_t_interval_covers(n, log):

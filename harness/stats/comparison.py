@@ -73,25 +73,26 @@ def paired(a: Array, b: Array, *, log: bool = False) -> Paired:
 
 def _signed_ranks(gap: Array, pairs: NDArray[np.intp]) -> tuple[Array, Array]:
     """The p of the signed-rank test and the rank-biserial correlation ``(...)`` of gaps ``(..., n)``."""
-    rows = np.sort(gap.reshape(-1, gap.shape[-1]), -1)  # NaN last
-    count, zero = pairs.reshape(-1), (rows == 0).any(-1)
+    rows = np.sort(gap.reshape(pairs.size, gap.shape[-1]), -1)  # NaN last
+    size = np.sort(np.abs(rows), -1)
+    count, equal = pairs.reshape(-1), (rows == 0).any(-1) | (size[:, 1:] == size[:, :-1]).any(-1)
     p, effect = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    # one call for all cells alike: exact tables serve rows without zeros only
-    for n, zeros in np.unique(np.stack([count, zero], -1), axis=0):
-        here = (count == n) & (zero == zeros)
+    # one call for all cells alike: exact tables serve rows without zeros and equal gaps only
+    for n, alike in np.unique(np.stack([count, equal], -1), axis=0):
+        here = (count == n) & (equal == alike)
         if n == 0:
             continue
         d = rows[here, :n]
         rank = stats.rankdata(np.abs(d), axis=-1)
         effect[here] = (np.sign(d) * rank).sum(-1) / (n * (n + 1) / 2)
         if n >= MIN_PAIRS:
-            exact = zeros and n <= MAX_EXACT
+            exact = alike and n <= MAX_EXACT
             p[here] = _exact(d, rank) if exact else stats.wilcoxon(d, zero_method="zsplit", axis=-1).pvalue
     return p.reshape(pairs.shape), effect.reshape(pairs.shape)
 
 
 def _exact(d: Array, rank: Array) -> Array:
-    """Two-sided p ``(c,)`` of gaps ``(c, n)`` with zeros, over all signs; scipy loops over them in Python.
+    """Two-sided p ``(c,)`` of gaps ``(c, n)`` of which some are equal or 0; scipy loops over the signs.
 
     A zero's rank counts half, whatever the sign (zsplit).
     """

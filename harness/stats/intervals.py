@@ -49,12 +49,13 @@ def t_interval(x: Array, *, log: bool = False, alpha: float = ALPHA) -> Interval
         raise ValueError(f"t_interval: a value of {np.nanmin(x)} on the log scale; allowed: above 0")
     y = np.log(x) if log else x
     n = (~np.isnan(y)).sum(-1).astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    back = np.exp if log else np.asarray
+    # an end beyond the largest number is infinite, one of an infinite mean unknown
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         mean = np.nansum(y, -1) / n
         sd = np.sqrt(np.nansum((y - mean[..., None]) ** 2, -1) / (n - 1))
-    half = half_width(sd, n, alpha)
-    back = np.exp if log else np.asarray
-    return Interval(centre=back(mean), lo=back(mean - half), hi=back(mean + half))
+        half = half_width(sd, n, alpha)
+        return Interval(centre=back(mean), lo=back(mean - half), hi=back(mean + half))
 
 
 def iqm(x: Array) -> Array:

@@ -70,11 +70,15 @@ def _widths(alpha: float) -> tuple[Array, Array]:
     return counts, half_width(np.ones(len(counts)), counts, alpha)
 
 
-def next_seeds(x: Array, precision: float, *, seeds: int, most: int, alpha: float, log: bool = False) -> int:
+def next_seeds(
+    x: Array, precision: float, *, seeds: int, most: int, alpha: float, left: int, log: bool = False
+) -> int:
     """How many seeds a run shall have that adds them until every interval is narrow; ``seeds`` where it ends.
 
     It ends once the interval of every row of x ``(..., n)`` is within the precision, or at ``most`` seeds. A
-    row without two values asks for nothing: more seeds say little of what seldom has a value.
+    row without two values asks for nothing: more seeds say little of what seldom has a value. A round that
+    needs few seeds may get more: the looks that are left must reach ``most`` by doubling, or there would be
+    more of them than ``looks`` has given a share of alpha.
 
     Args:
         x: what the intervals are of, as of ``seeds_needed``.
@@ -82,13 +86,15 @@ def next_seeds(x: Array, precision: float, *, seeds: int, most: int, alpha: floa
         seeds: those there are.
         most: allowed.
         alpha: of each look.
+        left: looks after this one, of those that ``looks`` counts.
         log: as of ``seeds_needed``.
     """
     x = np.asarray(x, dtype=float)
     counted = (~np.isnan(x)).sum(-1)
     narrow = (relative_precision(x, log=log, alpha=alpha) <= precision) & (counted >= MIN_SEEDS)
-    left = (counted >= 2) & ~narrow
-    if not left.any() or seeds >= most:
+    asking = (counted >= 2) & ~narrow
+    if not asking.any() or seeds >= most:
         return seeds
-    needed = float(seeds_needed(x[left], precision, log=log, alpha=alpha).max())
-    return int(min(max(needed, seeds + 1), GROWTH * seeds, most))
+    needed = float(seeds_needed(x[asking], precision, log=log, alpha=alpha).max())
+    behind = math.ceil(most / GROWTH ** max(left - 1, 0))
+    return int(min(max(needed, behind, seeds + 1), max(GROWTH * seeds, behind), most))

@@ -183,10 +183,11 @@ def comparisons(rng: np.random.Generator, share: float) -> Iterator[Row]:
 def added(rng: np.random.Generator, rows: int, start: int, most: int, sd: float) -> Array:
     """Costs ``(rows, seeds)`` whose seeds are added in rounds until each is known within 10 %."""
     x, seeds, after = rng.lognormal(0, sd, (rows, most)), 0, start
-    alpha = stats.ALPHA / stats.looks(start, most)
+    left = stats.looks(start, most)
+    alpha = stats.ALPHA / left
     while after != seeds:
-        seeds = after
-        after = stats.next_seeds(x[:, :seeds], 0.1, seeds=seeds, most=most, alpha=alpha, log=True)
+        seeds, left = after, left - 1
+        after = stats.next_seeds(x[:, :seeds], 0.1, seeds=seeds, most=most, alpha=alpha, left=left, log=True)
     return x[:, :seeds]
 
 
