@@ -35,6 +35,10 @@ def check_dataset(cls: type[Dataset]) -> Iterator[Finding]:
     if isinstance(usual, Finding):
         yield usual
         return
+    if not hasattr(usual, "dim"):
+        found = "not said; write `dim = 2`, or a field `dim: int = 2` of which a study may ask for others"
+        yield Finding(what=f"{usual!r}: dim", ok=False, found=found)
+        return
     for target in (usual, *_of_other_dimensions(usual)):
         tests = REAL if isinstance(target, RealDataset) else (*DRAWN, *(EXACT if target.exact else ()))
         for name, test in tests:

@@ -149,7 +149,7 @@ class Progress:
 
     def _time_left(self) -> str:
         seconds = self.seconds_left if self.finished < self.total else 0
-        return f" (about {duration(seconds)} left)" if seconds else ""
+        return f" (about {duration(seconds)} left)" if seconds >= 1 else ""
 
     def summary(self) -> str:
         """Counts, rate and what runs longest, in one line."""

@@ -243,6 +243,13 @@ def test_a_method_that_raises_is_a_finding_not_a_traceback():
     assert any("no such luck" in f.found for f in failures)
 
 
+def test_a_state_that_is_not_given_for_the_test_is_asked_for():
+    failures = _failures(_broken(registry.get("method", "nce"), at_gaussian=lambda self, mu, v, k: State()))
+    said = {f.what.rpartition(": ")[2]: f.found for f in failures}
+    assert {"leading dimensions", "gradient in k"} <= set(said)
+    assert all("at_gaussian(mu, v, k): return from it what init gives" in found for found in said.values())
+
+
 def test_relu_and_flat_densities_must_be_declined():
     failures = _failures(_broken(registry.get("method", "sm"), skip=Method.skip))
     assert any("skip() accepts" in f.found for f in failures)

@@ -124,6 +124,18 @@ def test_rows_that_change_or_are_not_split_as_they_should_be_are_seen():
     assert "splits" not in failures(broken(Rows, splits=right))
 
 
+def test_a_dimension_that_is_not_said_is_asked_for():
+    @dataset("test_shapeless")
+    class Shapeless(Dataset):
+        def sample(self, n: int, rng: Rng):
+            return rng.normal((n, 2))
+
+    (only,) = check_dataset(Shapeless)
+    assert only.what.endswith("Shapeless(): dim")
+    assert not only.ok
+    assert "`dim = 2`" in only.found
+
+
 def test_a_setting_without_a_default_is_told():
     @dataset("test_needy")
     class Needy(Wide):
