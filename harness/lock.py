@@ -103,7 +103,10 @@ class _Kernel:
     def _age(self, folder: Path) -> float:
         """Seconds since the mark was touched, both times by the clock of the file system."""
         with tempfile.TemporaryFile(dir=folder, prefix=_FILE) as now:
-            return os.fstat(now.fileno()).st_mtime - os.fstat(self._descriptor).st_mtime
+            age = os.fstat(now.fileno()).st_mtime - os.fstat(self._descriptor).st_mtime
+        if age < -BEAT:  # that clock was set back: a mark of the future would hold for as long
+            os.utime(self._descriptor)
+        return max(age, 0.0)
 
     def check(self) -> None:
         """Nothing: the kernel takes no lock away."""
@@ -154,12 +157,18 @@ def refused(folder: Location, owner: str, age: float | None = None, place: str =
         place: of the mark.
     """
     found = _parsed(owner)
-    who = f"process {found['process']} on {found['host']}" if found else "an unknown process"
+    who = "an unknown process"
+    if found:  # anyone may have written the mark
+        who = f"process {_short(found['process'])} on {_short(found['host'])}"
     what = "another run is writing here"
     if age is None:
         return StoreError(f"{folder}: {what} ({who}); {MEND}")
     end = f"if it has died, try again in {max(STALE - age, 1):.0f} s or remove {place}"
     return StoreError(f"{folder}: {what} ({who}, seen {max(age, 0):.0f} s ago); {MEND}; {end}")
+
+
+def _short(value: object) -> str:
+    return " ".join(str(value).split())[:60]
 
 
 def is_dead(owner: str) -> bool:

@@ -20,7 +20,7 @@ from ebmark.costlane import CostLane, read_lane
 from ebmark.locations import Location
 from ebmark.parts import read_text
 from ebmark.planfile import read_plan
-from ebmark.tables import PARTED, Loaded, kept, load, must_be_results, warnings
+from ebmark.tables import PARTED, Loaded, kept, load_all, warnings
 
 _VALUES = ["id", "step", "metric", "source", "value"]  # what two runs of one trial should agree in
 
@@ -68,8 +68,7 @@ def source(folder: Location) -> Source:
     Raises:
         StoreError: it is none, or written by a newer ebmark.
     """
-    must_be_results(folder)
-    loaded = {table: load(folder, table) for table in reversed(PARTED)}
+    loaded = load_all(folder)
     return Source(
         folder=folder,
         tables=kept(loaded),
@@ -145,7 +144,12 @@ def _tables(sources: Sequence[Source], chosen: pd.DataFrame) -> dict[str, pa.Tab
         )
         found["env"].append(one.tables["env"])
     joined = {table: pa.concat_tables(pieces) for table, pieces in found.items()}
-    return kept({table: Loaded(data=data, parts=(), damaged={}) for table, data in joined.items()})
+    return kept({table: _whole(data) for table, data in joined.items()})
+
+
+def _whole(data: pa.Table) -> Loaded:
+    """A table as one part: of each trial it has the rows of one folder."""
+    return Loaded(data=data, parts=(), lengths=(data.num_rows,), damaged={})
 
 
 def _unequal(sources: Sequence[Source], ok: pd.DataFrame) -> int:

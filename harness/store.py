@@ -50,9 +50,9 @@ from ebmark.tables import (
     warnings,
 )
 
-__all__ = ["Store", "Tables", "done", "is_locked", "latest", "read", "read_model", "read_samples"]
+__all__ = ["FOLDERS", "Store", "Tables", "done", "is_locked", "latest", "read", "read_model", "read_samples"]
 
-_FOLDERS = (*PARTED, "samples", "models")
+FOLDERS = (*PARTED, "samples", "models")
 
 
 class Store:
@@ -68,7 +68,7 @@ class Store:
     def __init__(self, folder: Location) -> None:
         self.folder = folder
         with one_line_errors(folder):
-            for name in _FOLDERS:
+            for name in FOLDERS:
                 if (folder / name).is_symlink():
                     raise StoreError(f"{folder / name}: a link; allowed: a folder of its own, no way out")
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Store:
         newest: dict[str, int] = {}
         for table in reversed(PARTED):  # trials first: no part of another table may be beyond its newest
             loaded[table] = self._rewrite(table, number, order, newest)
-        for table in PARTED:
+        for table in reversed(PARTED):  # trials first: by them a reader sees that curves were taken away
             _retire(self.folder / table, loaded[table])
         tidy(self.folder)
         return warnings(loaded)
@@ -149,7 +149,7 @@ class Store:
             rows = newest_rows(part.data)
             newest |= attempts(part.data.select(["id", "attempt"]).take(pa.array(rows)))
         else:
-            rows = curve_rows(part.data, newest) if table == "curve" else env_rows(part.data)
+            rows = curve_rows(part, newest) if table == "curve" else env_rows(part.data)
         rows = rows if table == "env" else in_order(part.data, rows, order)
         write_rows(part_path(self.folder / table, number), part.data, rows)
         return replace(part, data=part.data.schema.empty_table())
@@ -188,7 +188,7 @@ class Store:
         tidy(self.folder)
         newest = max((part_number(path) for path in part_paths(self.folder / "trials")), default=-1)
         with one_line_errors(self.folder):
-            for name in ("", *_FOLDERS):
+            for name in ("", *FOLDERS):
                 for path in (self.folder / name).glob(".*.tmp"):
                     if not path.is_dir():
                         path.unlink(missing_ok=True)

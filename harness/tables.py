@@ -53,11 +53,13 @@ class Loaded:
     Attributes:
         data: the rows of ``parts``, in the order in which they were written.
         parts: the files that could be read.
+        lengths: the number of rows of each.
         damaged: the files that could not, and why in one line.
     """
 
     data: pa.Table
     parts: tuple[Location, ...]
+    lengths: tuple[int, ...]
     damaged: Mapping[Location, str]
 
 
@@ -67,9 +69,7 @@ def read(folder: Location) -> Tables:
     Raises:
         StoreError: not a results folder, or written by a newer ebmark.
     """
-    must_be_results(folder)
-    # Trials first: the curve of every row seen is then on disk.
-    loaded = {table: load(folder, table) for table in reversed(PARTED)}
+    loaded = load_all(folder)
     frames = {table: to_frame(data) for table, data in kept(loaded).items()}
     _doubt_outdated(frames["trials"], read_lane(folder))
     doubt_others(frames["trials"], frames["env"])
@@ -171,6 +171,23 @@ def readable(folder: Location) -> Iterator[None]:
         raise StoreError(f"{folder}: cannot be read: {reason(error)}") from error
 
 
+def load_all(folder: Location) -> dict[str, Loaded]:
+    """All tables as they belong together, also while a run writes to the folder.
+
+    Raises:
+        StoreError: not a results folder, or written by a newer ebmark.
+    """
+    must_be_results(folder)
+    for _ in range(_LISTINGS):
+        # Trials first: the curve of every row seen is then on disk.
+        loaded = {table: load(folder, table) for table in reversed(PARTED)}
+        # A compaction takes away the curves of attempts that were replaced; it removes the trials first.
+        with readable(folder / "trials"):
+            if set(loaded["trials"].parts) <= set(part_paths(folder / "trials")):
+                return loaded
+    raise _moving(folder / "trials")
+
+
 def load(folder: Location, table: str, columns: Sequence[str] | None = None) -> Loaded:
     """All rows of one table, part by part, doubles included."""
     for _ in range(_LISTINGS):
@@ -180,7 +197,11 @@ def load(folder: Location, table: str, columns: Sequence[str] | None = None) -> 
             return _load_listed(paths, table, columns)
         except FileNotFoundError:
             continue
-    raise StoreError(f"{folder / table}: parts disappear while they are read; try again")
+    raise _moving(folder / table)
+
+
+def _moving(folder: Location) -> StoreError:
+    return StoreError(f"{folder}: parts disappear while they are read; try again")
 
 
 def _load_listed(paths: Sequence[Location], table: str, columns: Sequence[str] | None) -> Loaded:
@@ -192,16 +213,17 @@ def _load_listed(paths: Sequence[Location], table: str, columns: Sequence[str] |
         except DamagedPartError as error:
             damaged[path] = str(error)
     data = pa.concat_tables([nothing if columns is None else nothing.select(columns), *pieces.values()])
-    return Loaded(data=data, parts=tuple(pieces), damaged=damaged)
+    lengths = tuple(piece.num_rows for piece in pieces.values())
+    return Loaded(data=data, parts=tuple(pieces), lengths=lengths, damaged=damaged)
 
 
 def kept(loaded: Mapping[str, Loaded]) -> dict[str, pa.Table]:
     """The tables without doubles: the newest attempt of every trial, and what belongs to it."""
-    trials, curve, env = (loaded[table].data for table in ("trials", "curve", "env"))
+    trials, env, curve = loaded["trials"].data, loaded["env"].data, loaded["curve"]
     trials = trials.take(pa.array(newest_rows(trials)))
     return {
         "trials": trials,
-        "curve": curve.take(pa.array(curve_rows(curve, attempts(trials)))),
+        "curve": curve.data.take(pa.array(curve_rows(curve, attempts(trials)))),
         "env": env.take(pa.array(env_rows(env))),
     }
 
@@ -232,10 +254,16 @@ def attempts(trials: pa.Table) -> dict[str, int]:
     return dict(zip(trials["id"].to_pylist(), trials["attempt"].to_pylist(), strict=True))
 
 
-def curve_rows(curve: pa.Table, attempts: Mapping[str, int]) -> Rows:
-    """The rows of these attempts, each once."""
-    keys = curve.select(["id", "attempt", "step", "metric", "source"]).to_pandas()
+def curve_rows(curve: Loaded, attempts: Mapping[str, int]) -> Rows:
+    """The rows of these attempts, each once.
+
+    An attempt lies whole in one part. Where its trial was lost with a damaged part and run again under the
+    same number, the steps of two runs must not be mixed: the newest part that has it counts.
+    """
+    keys = curve.data.select(["id", "attempt", "step", "metric", "source"]).to_pandas()
+    keys["part"] = np.repeat(np.arange(len(curve.lengths)), curve.lengths)
     current = keys[keys["attempt"] == keys["id"].map(attempts)]
+    current = current[current["part"] == current.groupby("id")["part"].transform("max")]
     return _rows(current.drop_duplicates(["id", "step", "metric", "source"], keep="last").index)
 
 

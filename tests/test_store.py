@@ -292,6 +292,24 @@ def test_older_tables_lack_columns_and_foreign_ones_have_more(folder: Path):
     assert old["status"] == "" and np.isnan(old["passes"]) and pd.isna(old["finished"])
 
 
+def test_steps_of_an_attempt_whose_trial_was_lost_are_not_mixed_with_those_of_the_next_run(folder: Path):
+    """Its number is given again, as nobody knows of it; a budget in seconds ends at other steps."""
+    with Store(folder) as writer:
+        writer.append([record("a", steps=5), record("b")])
+        part = folder / "trials" / "part-00000000.parquet"
+        part.write_bytes(part.read_bytes()[:-20])
+        writer.append([record("a", steps=2)])
+        writer.append([record("b", 2)])
+
+        def steps() -> dict[str, list[int]]:
+            found: dict[str, list[int]] = store.read(folder).curve.groupby("id")["step"].apply(list).to_dict()
+            return found
+
+        assert steps() == {"a": [0, 1], "b": [0, 1, 2]}
+        writer.compact()
+        assert steps() == {"a": [0, 1], "b": [0, 1, 2]}
+
+
 # --- folders that are none -------------------------------------------------------------------------------
 
 
@@ -377,6 +395,26 @@ def test_reader_survives_a_compaction_under_it(folder: Path, monkeypatch: pytest
         monkeypatch.setattr(tables, "read_table", compacting)
         found = store.read(folder)
     assert found.trials["id"].tolist() == list("abc") and len(found.curve) == 9
+
+
+def test_a_trial_that_is_run_again_and_compacted_under_a_reader_keeps_its_curve(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with Store(folder) as writer:
+        writer.append([record("a"), record("b")])
+        real = tables.read_table
+
+        def compacting(path: Path, table: str, *rest: object) -> pa.Table:
+            if table == "env":  # after the trials, before the curve
+                monkeypatch.setattr(tables, "read_table", real)
+                writer.append([record("a", 2)])
+                writer.compact()
+            return real(path, table, *rest)
+
+        monkeypatch.setattr(tables, "read_table", compacting)
+        found = store.read(folder)
+    assert found.trials.set_index("id")["attempt"].to_dict() == {"a": 2, "b": 1}
+    assert found.curve.groupby("id")["step"].apply(list).to_dict() == {"a": [0, 1, 2], "b": [0, 1, 2]}
 
 
 # --- faults ----------------------------------------------------------------------------------------------
@@ -637,6 +675,17 @@ def test_a_writer_of_another_host_is_seen_by_its_mark_where_locks_do_not_travel(
     with Store(folder) as writer:
         writer.append([record("a")])
         assert json.loads(mark.read_text())["process"] == os.getpid()
+
+
+def test_a_mark_of_the_future_holds_no_longer_than_one_of_now_and_its_text_stays_one_line(folder: Path):
+    """The clock of the file system was set back by an hour since; anyone may have written the mark."""
+    Store(folder).close()
+    mark = folder / ".lock"
+    mark.write_text(json.dumps({"process": [7], "host": "else\nwhere", "kernel": "another"}))
+    os.utime(mark, (time.time() + 3600,) * 2)
+    with pytest.raises(StoreError, match=r"process \[7\] on else where, seen 0 s ago.* try again in 120 s"):
+        Store(folder)
+    assert abs(mark.stat().st_mtime - time.time()) < 60
 
 
 def test_a_mark_of_a_process_of_this_host_that_is_gone_holds_nobody_up(folder: Path):
