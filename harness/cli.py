@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shlex
 import sys
 from typing import Annotated, Any
@@ -68,13 +69,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         # Every verb knows --debug; `run` looks at it itself, too.
         kept = arguments if arguments[:1] == ["run"] else [a for a in arguments if a != "--debug"]
-        code = app(kept, prog_name="ebmark", standalone_mode=False, obj=shlex.join(["ebmark", *arguments]))
+        code = app(kept, prog_name="ebmark", standalone_mode=False, obj=_typed(arguments))
     except EbmarkError as error:
         if debug:
             raise
         sys.exit(_fail(str(error)))
     except (KeyboardInterrupt, _Interrupted, typer.Abort):
-        again = shlex.join(["ebmark", *arguments])
+        again = _typed(arguments)
         print(f"interrupted; what was stored is kept; to start again: {again}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
@@ -83,6 +84,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         sys.exit(_fail(_usage(error.format_message(), arguments)))
     sys.exit(code or 0)
+
+
+def _typed(arguments: list[str]) -> str:
+    """The command line, without the credentials of an address."""
+    return shlex.join(["ebmark", *(re.sub(r"(://)[^/]*@", r"\1", one) for one in arguments)])
 
 
 def _usage(message: str, arguments: list[str]) -> str:

@@ -50,9 +50,14 @@ class Remote:
         """The last part."""
         return self.path.rstrip("/").rpartition("/")[2]
 
+    @property
+    def parent(self) -> Remote:
+        """The place without its last part."""
+        return replace(self, path=self.path.rstrip("/").rpartition("/")[0])
+
     def with_name(self, name: str) -> Remote:
         """The same place with another last part."""
-        return replace(self, path=f"{self.path.rstrip('/').rpartition('/')[0]}/{name}")
+        return self.parent / name
 
     def is_dir(self) -> bool:
         """Whether it was made, or anything lies below."""

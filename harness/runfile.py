@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ebmark.locations import Location
-from ebmark.parts import read_json, write_atomic
+from ebmark.parts import one_line_errors, read_json, write_atomic
 
 FILE = "running.json"
 _KEYS = {"counts", "finished", "total", "seconds", "seconds_left", "rate", "nodes", "running", "slowest"}
@@ -25,4 +25,5 @@ def read_run(folder: Location) -> dict[str, Any]:
 
 def remove_run(folder: Location) -> None:
     """The run has ended."""
-    (folder / FILE).unlink(missing_ok=True)
+    with one_line_errors(folder / FILE):
+        (folder / FILE).unlink(missing_ok=True)

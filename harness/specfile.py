@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ebmark.errors import SpecError, did_you_mean
+from ebmark.locations import Location, location
 
 Key = tuple[str | int, ...]
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\[\]#=]+?)\s*\]\]?\s*(?:#.*)?")
@@ -97,7 +98,7 @@ def opening(name: str) -> str:
 
 
 def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
-    """How messages call a study, and its text: of a file, by its path, of a shipped study, or of tables.
+    """How messages call a study, and its text: of a file or an address, of a shipped study, or of tables.
 
     Raises:
         SpecError: no such study, or it cannot be read.
@@ -111,12 +112,17 @@ def read(study: str | Path | Mapping[str, Any]) -> tuple[str, str]:
     if not (path.endswith(".toml") or "/" in path or os.path.exists(path)):
         hint = did_you_mean(path, shipped())
         raise SpecError(f"{path!r}: unknown study, and no path to a .toml file{hint}; see ebmark ls studies")
+    place: Location = Path(path)
+    if "://" in path:  # beside the results of an object store
+        place = location(path)
+        label = str(place)  # without credentials
     try:
-        return label, Path(path).read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        return label, place.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise SpecError(f"{label}: not a UTF-8 text: byte {error.start} cannot be read") from error
     except (OSError, ValueError) as error:
-        raise SpecError(f"{label}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        reason = _one_line(getattr(error, "strerror", None) or str(error))
+        raise SpecError(f"{label}: cannot be read: {reason}") from error
 
 
 def dump(tables: Mapping[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -163,6 +165,41 @@ def test_a_merge_that_was_cut_short_is_given_again(capsys, monkeypatch):
     assert_whole(Path("all"), {"x", "y"})
 
 
+def test_a_disk_that_is_full_at_any_moment_of_a_merge_costs_nothing(capsys, monkeypatch):
+    written("a", record("x"), spec='name = "a"\n')
+    written("b", record("y"))
+    replace_file, calls = os.replace, [0]
+
+    def full(*names: Any) -> None:
+        calls[0] -= 1
+        if calls[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(*names)
+
+    monkeypatch.setattr("ebmark.parts.os.replace", full)
+    for number in (1, 4, 5, 8, 10):  # samples, models, study, curve, trials
+        out, calls[0] = Path(f"all{number}"), number
+        message = refused(capsys, "merge", "a", "b", "-o", out)
+        assert "no space left on device; free some space" in message
+        assert call(capsys, "merge", "a", "b", "-o", out)[0]["files"] == 4
+        assert_whole(out, {"x", "y"})
+    assert_whole(Path("a"), {"x"})
+
+
+def test_a_folder_that_is_there_and_a_second_merge_into_it(capsys, monkeypatch):
+    written("a", record("x"))
+    written("b", record("y"))
+    Path("all").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("ebmark.commands.merge.merged", lambda sources: written("all", record("z")))
+        assert "holds results already" in refused(capsys, "merge", "a", "b", "-o", "all")
+    assert store.read(Path("all")).trials["id"].tolist() == ["z"], "it ended while this one read"
+    Path("new").mkdir()
+    told, _ = call(capsys, "merge", "a", "a", "-o", "new")
+    assert (told["trials"], told["doubles"], told["unequal"]) == (1, 1, 0), "with itself it is itself"
+    assert_whole(Path("new"), {"x"})
+
+
 def test_an_id_that_is_a_path_never_leaves_the_folder(capsys):
     """Tables may come from anyone."""
     import pyarrow.parquet as pq
@@ -233,6 +270,25 @@ def test_export_takes_its_format_from_the_file(capsys):
     assert len(pd.read_parquet("t.parquet")) == 2
     assert "a name in .csv or .parquet" in refused(capsys, "export", "a", "-o", "t.xlsx")
     assert "cannot be written: no such file" in refused(capsys, "export", "a", "-o", "none/t.csv")
+
+
+def test_export_replaces_a_file_of_the_user_and_none_of_the_results(capsys):
+    folder = written("a", record("x"), spec='name = "a"\n', plan={"x": 1.0})
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for options in (
+        ("-o", "a/trials/part-00000000.parquet"),
+        ("-o", "a/trials/new.csv"),
+        ("-o", "a/samples/x.parquet"),
+        ("-o", "a/spec.toml", "--format", "csv"),
+        ("-o", "a/plan.json", "--format", "parquet"),
+    ):
+        assert "one of the results' own files; allowed: a new name" in refused(
+            capsys, "export", "a", *options
+        )
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    Path("t.csv").write_text("of before")
+    assert call(capsys, "export", "a", "-o", "t.csv")[0]["trials"] == 1
+    assert len(pd.read_csv("t.csv")) == 1
 
 
 def test_an_empty_folder_exports_the_columns_of_trials(capsys):

@@ -10,7 +10,8 @@ from ebmark.console import Console
 from ebmark.errors import SpecError
 from ebmark.locations import Location
 from ebmark.parts import write_atomic
-from ebmark.store import read
+from ebmark.store import FOLDERS, read
+from ebmark.tables import readable
 from ebmark.wide import wide
 
 FORMATS = ("csv", "parquet")
@@ -26,7 +27,7 @@ def export(console: Console, folder: Location, format: str | None, file: Locatio
         file: where to write.
 
     Raises:
-        SpecError: neither says which format.
+        SpecError: neither says which format, or the file is one of a results folder's own.
         StoreError: not a results folder, or the file cannot be written.
     """
     kind = format or file.name.rpartition(".")[2].lower()
@@ -34,6 +35,7 @@ def export(console: Console, folder: Location, format: str | None, file: Locatio
         raise SpecError(
             f"export: -o {file} given; allowed: a name in .csv or .parquet, or --format csv|parquet"
         )
+    _must_be_apart(file, kind)
     tables = read(folder)
     for warning in tables.warnings:
         console.say(f"warning: {warning}")
@@ -43,6 +45,17 @@ def export(console: Console, folder: Location, format: str | None, file: Locatio
     console.document(
         {"file": str(file), "format": kind, "trials": len(table), "columns": list(table.columns)}
     )
+
+
+def _must_be_apart(file: Location, kind: str) -> None:
+    """A table of results, or the study file beside them, is not written over."""
+    above = file.parent
+    with readable(file):
+        own = above.name in FOLDERS and (above.parent / "trials").is_dir()
+        beside = not file.name.endswith(f".{kind}") and (above / "trials").is_dir()
+    if own or beside:
+        allowed = f"a new name in .{kind}, beside the folders of tables or elsewhere"
+        raise SpecError(f"export: -o {file} given, one of the results' own files; allowed: {allowed}")
 
 
 def _csv(table: DataFrame) -> bytes:

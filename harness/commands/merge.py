@@ -23,14 +23,14 @@ def merge(console: Console, folders: Sequence[Location], out: Location) -> None:
     """
     if len(folders) < 2:
         raise StoreError(f"merge: {len(folders)} folder given; allowed: two or more, and -o for the new one")
-    if len(done(out) if out.exists() else ()):
-        raise StoreError(f"{out}: holds results already; allowed: a new folder, which may be merged further")
+    _must_be_new(out)
     sources = [source(folder) for folder in folders]
     for one in sources:
         for warning in one.warnings:
             console.say(f"warning: {warning}")
     made = merged(sources)
     with Store(out) as store:
+        _must_be_new(out)  # another merge may have ended meanwhile
         files = _copy_files(sources, made, out)
         if made.spec:
             store.write_spec(made.spec)
@@ -38,6 +38,13 @@ def merge(console: Console, folders: Sequence[Location], out: Location) -> None:
         write_plan(out, made.plan)
         store.add(made.tables)  # last: a merge that was cut short has no trials and may be given again
     _tell(console, sources, made, out, files)
+
+
+def _must_be_new(out: Location) -> None:
+    with readable(out):
+        there = (out / "trials").is_dir()
+    if there and len(done(out)):
+        raise StoreError(f"{out}: holds results already; allowed: a new folder, which may be merged further")
 
 
 def _copy_files(sources: Sequence[Source], made: Merged, out: Location) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
+from typing import Any
 
 from ebmark.bar import Bar
 from ebmark.console import Console
+from ebmark.errors import SpecError, StoreError
 from ebmark.locations import Location
-from ebmark.specfile import overlay
-from ebmark.store import read
+from ebmark.parts import one_line_errors, read_text
+from ebmark.specfile import overlay, parse_toml
+from ebmark.store import Tables, read
 
 
 def write(console: Console, folder: Location, out: Path, *, paper: bool) -> None:
@@ -18,21 +20,41 @@ def write(console: Console, folder: Location, out: Path, *, paper: bool) -> None
     tables = read(folder)
     for warning in tables.warnings:
         console.say(f"warning: {warning}")
-    stored = folder / "spec.toml"
-    spec = tomllib.loads(stored.read_text()) if stored.exists() else None
-    if spec and set(tables.trials["study"]) == {
-        f"{spec['name']}-quick"
-    }:  # the file is stored as it was written
-        spec = overlay(spec, spec.get("quick", {})) | {"name": f"{spec['name']}-quick"}
+    spec = study_file(tables)
     title = (spec or {}).get("name", folder.name)
-    if paper:
-        from ebmark.report.paper import write as write_paper
+    with one_line_errors(out):
+        if paper:
+            from ebmark.report.paper import write as write_paper
 
-        files, first = write_paper(tables, out / "paper", spec=spec, title=title), out / "paper" / "main.tex"
-    else:
-        from ebmark.report.page import write as write_page
+            files = write_paper(tables, out / "paper", spec=spec, title=title)
+        else:
+            from ebmark.report.page import write as write_page
 
-        files, first = write_page(tables, out, spec=spec, title=title, progress=bar.show), out / "report.html"
-        bar.close()
+            files = write_page(tables, out, spec=spec, title=title, progress=bar.show)
+            bar.close()
+    first = out / "paper" / "main.tex" if paper else out / "report.html"
     console.say(f"{first} and {len(files) - 1} more files")
     console.document({"folder": str(folder), "files": [str(path) for path in files]})
+
+
+def study_file(tables: Tables) -> dict[str, Any] | None:
+    """The study file beside the tables, as they were made with it; None where there is none.
+
+    Raises:
+        StoreError: it is no study, or cannot be read.
+    """
+    file = tables.folder / "spec.toml"
+    text = read_text(file)
+    if text is None:
+        return None
+    again = "remove it, a run writes it again"
+    try:
+        spec = parse_toml(str(file), text)
+    except SpecError as error:
+        raise StoreError(f"{error}; {again}") from None
+    quick, name = spec.get("quick", {}), spec.get("name")
+    if not isinstance(name, str) or not isinstance(quick, dict):
+        raise StoreError(f"{file}: not a study; {again}")
+    if set(tables.trials["study"]) == {f"{name}-quick"}:  # the file is stored as it was written
+        return overlay(spec, quick) | {"name": f"{name}-quick"}
+    return spec

@@ -9,6 +9,7 @@ import typer
 
 from ebmark import complete
 from ebmark.console import Console
+from ebmark.errors import SpecError
 from ebmark.locations import location
 from ebmark.verbs.options import RESULTS, Folder, Json, Location, newest_or, one_of
 
@@ -23,9 +24,12 @@ def status(folder: Folder = None, as_json: Json = False) -> None:
 def report(
     folder: Folder = None,
     output: Annotated[
-        Path | None,
+        Location | None,
         typer.Option(
-            "-o", "--output", help="A local folder to write to; default DIR/report, of s3://... in results/."
+            "-o",
+            "--output",
+            parser=location,
+            help="A local folder to write to; default DIR/report, of s3://... in results/.",
         ),
     ] = None,
     paper: Annotated[
@@ -38,8 +42,11 @@ def report(
     from ebmark.commands.report import write
 
     folder = newest_or(folder)
-    beside = folder if isinstance(folder, Path) else RESULTS / folder.name  # figures are made locally
-    write(Console(as_json=as_json), folder, output or beside / "report", paper=paper)
+    beside = folder if isinstance(folder, Path) else RESULTS / folder.name
+    out = output or beside / "report"
+    if not isinstance(out, Path):  # a page and its figures are opened from a disk
+        raise SpecError(f"report: -o {out} given; allowed: a local folder such as {RESULTS / folder.name}")
+    write(Console(as_json=as_json), folder, out, paper=paper)
 
 
 def show(
