@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 
+import ebmark
 from ebmark import lease, lock, store
 from ebmark.cli import main
 from ebmark.errors import StoreError
@@ -188,25 +192,67 @@ def test_verbs_read_from_the_store(
     assert "no trial begins so" in failed(capsys, "show", "x", folder)
 
 
-def test_a_run_writes_there_and_resumes(
-    folder: Remote, tmp_path: Path, cli: Callable[..., subprocess.CompletedProcess[str]]
+def test_a_run_writes_there_and_resumes_and_every_verb_goes_on_from_it(
+    folder: Remote, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.chdir(tmp_path)
     spec = tmp_path / "s.toml"
     spec.write_text(
         'name = "s"\nseeds = 2\nmetrics = ["fisher"]\npictures = false\n[budget]\nsteps = 20\n'
-        '[[methods]]\nname = "dsm"\n[[datasets]]\nname = "gaussian"\n'
+        '[[methods]]\nname = "dsm"\n[[methods]]\nname = "nce"\n[[datasets]]\nname = "gaussian"\n'
     )
 
-    def done(*arguments: object) -> Any:
-        ended = cli(*arguments, "--json")
-        assert ended.returncode == 0, ended.stderr
-        return json.loads(ended.stdout)
+    def said(*arguments: object) -> Any:
+        return json.loads(printed(capsys, *arguments, "--json"))
 
-    run = ("run", spec, "-o", folder, "--runner", "serial")
-    first = done(*run)
-    assert (first["trained"], first["folder"]) == (2, str(folder))
-    assert done(*run)["trained"] == 0
+    first = ebmark.run(spec, output=str(folder), runner="serial", progress=False)
+    assert (first.trained, first.folder) == (4, folder)
+    again = ebmark.run(str(folder / "spec.toml"), output=str(folder), runner="serial", progress=False)
+    assert again.trained == 0, "by the study that lies there"
     assert (folder / "spec.toml").read_text() == spec.read_text()
+    for places in ((folder, "here", folder.with_name("both")), ("here", folder.with_name("both"), "there")):
+        if not Path("here").exists():
+            assert said("merge", folder, folder, "-o", "here")["unequal"] == 0
+        merged = said("merge", *places[:2], "-o", places[2])
+        assert (merged["trials"], merged["doubles"], merged["files"]) == (4, 4, 4)
+    both = folder.with_name("both")
+    assert said("compact", both)["parts_after"] == 3
+    assert said("status", both)["counts"] == {"ok": 4}
+    compared = said("compare", folder, both)
+    assert compared["rows"] and all(row["difference"] == 0 for row in compared["rows"] if not row["ratio"])
+    plan = said("plan", both / "spec.toml", "-o", both, "--precision", "10%")
+    assert [row["seeds"] for row in plan["comparisons"]] == [2]
+    _exported_and_reported(both, said, capsys)
+    _loaded(both)
+
+
+def _exported_and_reported(
+    both: Remote, said: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is made of results lands beside them, where the user says, or on this machine."""
+    assert said("export", both)["file"] == f"{both}/export.csv"
+    assert said("export", both, "-o", both.with_name("wide.parquet"))["trials"] == 4
+    for file, kind in ((both / "export.csv", pd.read_csv), (both.with_name("wide.parquet"), pd.read_parquet)):
+        assert kind(io.BytesIO(file.read_bytes()))["fisher"].notna().all()
+    own = failed(capsys, "export", both, "-o", both / "trials" / "x.parquet")
+    assert "one of the results' own files" in own
+    assert said("report", both, "--paper")["files"][0] == "results/both/report/paper/main.tex"
+    refusal = failed(capsys, "report", both, "-o", both.with_name("report"))
+    assert "allowed: a local folder such as results/both" in refusal
+
+
+def _loaded(both: Remote) -> None:
+    """Tables and a network, read in Python."""
+    results = ebmark.read(str(both))
+    assert results.counts == {"ok": 4} and set(results.trials["method"]) == {"dsm", "nce"}
+    id = results.trials["id"][0]
+    energy, _ = ebmark.load(str(both), id)
+    assert energy(torch.zeros(3, 2)).shape == (3,)
+    (both / "models" / f"{id}.safetensors").unlink()
+    with pytest.raises(
+        StoreError, match=rf"to make it again: ebmark run {both}/spec.toml -o {both} --only {id}"
+    ):
+        ebmark.load(str(both), id)
 
 
 def test_errors_of_addresses_are_one_line_and_show_no_key(endpoint: str, capsys: pytest.CaptureFixture[str]):
@@ -220,6 +266,8 @@ def test_errors_of_addresses_are_one_line_and_show_no_key(endpoint: str, capsys:
     ]:
         message = failed(capsys, "status", address)
         assert words in message and "hidden-secret" not in message
+    message = failed(capsys, "run", "s3://key:hidden-secret@no-such-bucket/x.toml")
+    assert "s3://no-such-bucket/x.toml: cannot be read: " in message and "hidden-secret" not in message
     with pytest.raises(StoreError, match="s3://no-such-bucket/x: cannot be written"):
         Store(location("s3://no-such-bucket/x"))
 
@@ -229,3 +277,13 @@ def test_a_store_that_does_not_answer_is_one_line(
 ):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert "Could not connect" in failed(capsys, "status", str(folder))
+
+
+def test_a_line_to_go_on_with_shows_no_key(
+    endpoint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ebmark.study.load", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "smoke", "-o", "s3://key:hidden-secret@bucket/x"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted; to start again: ebmark run smoke -o s3://bucket/x\n"
