@@ -286,4 +286,4 @@ def test_a_line_to_go_on_with_shows_no_key(
     with pytest.raises(SystemExit) as ended:
         main(["run", "smoke", "-o", "s3://key:hidden-secret@bucket/x"])
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "interrupted; to start again: ebmark run smoke -o s3://bucket/x\n"
+    assert capsys.readouterr().err.endswith("to start again: ebmark run smoke -o s3://bucket/x\n")
