@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ebmark import __version__, complete, registry
 from ebmark.cli import main
-from ebmark.commands import ls
+from ebmark.commands import ls, run
+from ebmark.console import Console
+from ebmark.drive import Outcome
 from ebmark.record import SCHEMA
 from ebmark.specfile import shipped
+from ebmark.study import load
 
 MINIMAL = """
 name = "x"
@@ -216,6 +220,21 @@ def test_an_interruption_says_how_to_go_on(monkeypatch, capsys):
     assert end.value.code == 130
     said = capsys.readouterr().err
     assert said == "interrupted; what was stored is kept; to start again: ebmark ls methods\n"
+
+
+def test_a_run_ends_with_what_to_type_next(capsys):
+    def said(trained, counts):
+        outcome = Outcome(folder=Path("r"), trained=trained, counts=counts, interrupted=False, warnings=())
+        run._tell(Console(as_json=False), load("smoke"), outcome, None, "ebmark run smoke -o r")
+        return capsys.readouterr().out.splitlines()
+
+    report = "next: ebmark report r"
+    assert said(1, {"ok": 2}) == ["r: 1 trial run now; in all 2 ok", report]
+    assert said(0, {"ok": 2}) == ["r: nothing was left to run; in all 2 ok", report]
+    assert said(2, {"ok": 1, "timeout": 1})[1:] == [
+        "the report says why some failed; to try them again: ebmark run smoke -o r --rerun failed",
+        report,
+    ]
 
 
 def test_version(cli):

@@ -124,7 +124,8 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
     for warning in outcome.warnings:
         console.say(f"warning: {warning}")
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items())) or "nothing"
-    console.say(f"{outcome.folder}: {counted(outcome.trained, 'trial')} run now; in all {counts}")
+    now = f"{counted(outcome.trained, 'trial')} run now" if outcome.trained else "nothing was left to run"
+    console.say(f"{outcome.folder}: {now}; in all {counts}")
     if rounds and rounds.reason:
         console.say(f"stopped adding seeds: {rounds.reason}")
     if outcome.interrupted:
@@ -134,6 +135,8 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
         )
         console.say(f"go on with: {command}")
     else:
+        if outcome.exit_code and "--rerun" not in command:
+            console.say(f"the report says why some failed; to try them again: {command} --rerun failed")
         console.say(f"next: ebmark report {outcome.folder}")
     console.document(
         {
