@@ -43,6 +43,7 @@ def test_slurm_is_a_shell_script() -> None:
     assert subprocess.run(["bash", "-n", path], check=False, capture_output=True).stderr == b""
     command = re.search(r"ray symmetric-run (.*?)\n\s*-- (.*)", path.read_text())
     assert command and "--address" in command[1] and "--min-nodes" in command[1]
+    assert 'srun --cpus-per-task="$SLURM_CPUS_PER_TASK"' in path.read_text(), "else a step has one core"
     assert command[2].startswith("ebmark run")
 
 
@@ -54,6 +55,19 @@ def test_launcher_file_is_what_ray_accepts() -> None:
     cluster = _loaded("ray-cluster.yaml")
     jsonschema.validate(cluster, schema)
     assert len(cluster["provider"]["worker_ips"]) == cluster["max_workers"]
+    (start,) = [line for line in cluster["head_start_ray_commands"] if "ray start" in line]
+    assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in start, "else no other machine is started"
+
+
+def test_launcher_commands_find_their_programs() -> None:
+    """A login over ssh knows nothing of the environment: its folder is named, or it is activated first."""
+    cluster, text = _loaded("ray-cluster.yaml"), (FOLDER / "ray-cluster.yaml").read_text()
+    commands = [line for name in cluster if name.endswith("_commands") for line in cluster[name]]
+    commands += re.findall(r"ray exec \S+ '(.+)'", text)
+    assert len(commands) == 6
+    for command in commands:
+        first = re.search(r"(?<![\w/.-])(ray|ebmark) ", command)
+        assert first is None or "activate" in command[: first.start()], command
 
 
 def test_rayjob_manifest() -> None:
@@ -66,5 +80,5 @@ def test_rayjob_manifest() -> None:
         (container,) = pod["containers"]
         assert container["resources"]["limits"] == container["resources"]["requests"]
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
-        assert {mount["name"] for mount in container.get("volumeMounts", [])} <= volumes
+        assert {mount["name"] for mount in container["volumeMounts"]} == volumes, "all see the results"
         assert group.get("minReplicas", 1) <= group.get("replicas", 1) <= group.get("maxReplicas", 1)

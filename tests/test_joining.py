@@ -67,6 +67,49 @@ def test_a_port_that_nobody_listens_on_is_told_at_once_and_is_not_called_open():
         assert open_to_all(address) is None
 
 
+def test_a_token_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    for name in ("none", "empty"):
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / name))
+        with pytest.raises(
+            RunError, match=rf"{name} given; allowed: a file that holds a token; next: export"
+        ):
+            joining._must_have_token("auto")
+        (tmp_path / "empty").touch()
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH")
+    with pytest.raises(RunError, match="there is no token; next: export"):
+        joining._must_have_token("auto")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x" * 32)
+    joining._must_have_token("auto")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [(None, "does not answer as the head of a Ray cluster"), (False, "asks for its token")],
+)
+def test_what_is_no_head_and_what_refuses_us_is_one_line(
+    answer: bool | None, told: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(joining, "answers", lambda *_: answer)
+    with pytest.raises(RunError) as refused:
+        joining._must_let_us_in("auto", "127.0.0.1:8265")
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_another_version_of_ray_is_told_whole(monkeypatch: pytest.MonkeyPatch):
+    def init(**_: object) -> None:
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n    Python: 3.11.7\n"
+        )
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setattr(joining, "_must_have_token", lambda _: None)
+    with pytest.raises(
+        RunError, match=r"cluster was started with: Ray: 2\.9\.0 Python: 3\.11\.7; next: ebmark"
+    ):
+        joining.join("auto", packed([]), {})
+
+
 def test_only_named_files_below_the_current_folder_travel(here: Path):
     named = [ref("method", "plug/../plug/mine.py"), ref("dataset", "rows.csv"), ref("method", "dsm")]
     elsewhere = ref("dataset", str(here / "rows.csv"))

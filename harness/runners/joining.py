@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,9 @@ from ebmark.trial import Ref
 
 LOOK = 180.0  # seconds in which every node must have started Python and imported torch from a cold disk
 MOST = 100 * 2**20  # bytes of files to send along; Ray refuses 500 MiB
+TOKEN = (
+    "next: export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, the file with the token that its nodes have"
+)
 EXACT = ("ebmark", "torch")  # of which every node needs the same version: numbers depend on them
 
 
@@ -55,8 +59,9 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")
     if "RAY_AUTH_MODE" not in os.environ and _has_token():
         os.environ["RAY_AUTH_MODE"] = "token"  # Ray would not use it; a cluster that needs none does not mind
-    if address != "auto" and answers(address, os.environ) is False:  # Ray would try for minutes
-        raise RunError(_unauthenticated(address))
+    _must_have_token(address)
+    if address != "auto":
+        _must_let_us_in(address, address)  # Ray would try for minutes
     import ray
 
     with tempfile.TemporaryDirectory(prefix="ebmark-") as staged:
@@ -70,7 +75,10 @@ def join(address: str, bag: Bag, threads: Mapping[str, str]) -> Any:
         try:
             ray.init(address=address, runtime_env=settings, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RunError(f"--address {address}: {_first_line(error)}; next: ebmark doctor") from error
+            text = " ".join(str(error).split())[:300]
+            if found := re.search(r"Ray cluster at (\S+:\d+)", text):  # `auto` has found it
+                _must_let_us_in(address, found[1])
+            raise RunError(f"--address {address}: {text}; next: ebmark doctor") from error
     return ray
 
 
@@ -154,13 +162,27 @@ def _has_token() -> bool:
     return any(given) or Path.home().joinpath(".ray", "auth_token").is_file()
 
 
-def _unauthenticated(address: str) -> str:
-    used = _has_token() and os.environ.get("RAY_AUTH_MODE") == "token"
-    given = "another one is used here" if used else "none is used here"
-    return (
-        f"--address {address}: the cluster asks for its token, and {given}; next: export "
-        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH, the file with the token that its nodes have"
-    )
+def _must_have_token(address: str) -> None:
+    """Ray would end in a page of its own where it is told to use a token that is not there."""
+    path = "" if os.environ.get("RAY_AUTH_TOKEN") else os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if path and content(Path(path)) in ("", content(Path(os.devnull))):
+        raise RunError(f"RAY_AUTH_TOKEN_PATH: {path} given; allowed: a file that holds a token; {TOKEN}")
+    if os.environ.get("RAY_AUTH_MODE") == "token" and not _has_token():
+        raise RunError(f"--address {address}: RAY_AUTH_MODE=token, and there is no token; {TOKEN}")
+
+
+def _must_let_us_in(address: str, found: str) -> None:
+    """Asks the cluster at ``found``, which the user calls ``address``."""
+    answer = answers(found, os.environ)
+    if answer is None:
+        raise RunError(
+            f"--address {address}: what listens there does not answer as the head of a Ray cluster; allowed: "
+            "the address that `ray start --head` printed, by default HOST:6379, not the dashboard's"
+        )
+    if not answer:
+        used = _has_token() and os.environ.get("RAY_AUTH_MODE") == "token"
+        given = "another one is used here" if used else "none is used here"
+        raise RunError(f"--address {address}: the cluster asks for its token, and {given}; {TOKEN}")
 
 
 def _first_line(error: BaseException) -> str:
