@@ -15,6 +15,12 @@ REACH = 5.0  # seconds in which an address must answer
 ASK = 20.0  # seconds for a question to the control service of a cluster that answers
 
 
+def to_join(address: str | None) -> str | None:
+    """The cluster that is asked for, by option or by RAY_ADDRESS; None, as Ray's "local", is one of our own."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
+
+
 def must_answer(address: str) -> None:
     """Looks for somebody at ``HOST:PORT``; Ray itself would try for forty seconds.
 

@@ -171,6 +171,7 @@ def run(
         >>> sorted(done.tables.trials["method"])
         ['dsm', 'nce']
     """
+    from ebmark.address import to_join
     from ebmark.commands.run import How, carry_out
     from ebmark.errors import SpecError, did_you_mean
     from ebmark.plan import Study
@@ -186,7 +187,7 @@ def run(
     elif methods or datasets or seeds or steps or timeout or quick:
         raise SpecError("run: a study that is read already takes no options; give them to its load()")
     folder = location(str(output)) if output is not None else Path("results") / study.name
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = to_join(address)
     line = OneLine(sys.stdout)
     shown: Any = line if live(sys.stdout) and not sys.stdout.isatty() else sys.stdout
     with open(os.devnull, "w") as nowhere:

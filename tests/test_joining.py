@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ebmark.address import must_answer, open_to_all
+from ebmark.address import must_answer, open_to_all, to_join
 from ebmark.env import versions
 from ebmark.errors import RunError
 from ebmark.execute import harness_version
@@ -65,6 +65,15 @@ def test_a_port_that_nobody_listens_on_is_told_at_once_and_is_not_called_open():
         with pytest.raises(RunError, match="nothing answers there"):
             must_answer(address)
         assert open_to_all(address) is None
+
+
+def test_which_cluster_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert to_join(None) is None and to_join("local") is None and to_join("head:1") == "head:1"
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert to_join(None) == "auto" and to_join("local") is None
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert to_join(None) is None
 
 
 def test_a_token_that_is_not_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

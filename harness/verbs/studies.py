@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -93,10 +92,11 @@ def run(
         from ebmark.commands.debug import repeat
 
         raise typer.Exit(repeat(console, study, folder, only))
+    from ebmark.address import to_join
     from ebmark.commands import run as command
 
     console.protect()
-    address = address or os.environ.get("RAY_ADDRESS") or None
+    address = to_join(address)
     how = command.How(
         runner=runner, jobs=jobs, address=address, rerun=rerun, only=only, precision=share, most=max_seeds
     )
