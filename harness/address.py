@@ -16,7 +16,7 @@ ASK = 20.0  # seconds for a question to the control service of a cluster that an
 
 
 def to_join(address: str | None) -> str | None:
-    """The cluster that is asked for, by option or by RAY_ADDRESS; None, as Ray's "local", is one of our own."""
+    """The cluster asked for, by option or by RAY_ADDRESS; None, as Ray's "local", is one of our own."""
     address = address or os.environ.get("RAY_ADDRESS")
     return None if address in ("", "local") else address
 
