@@ -86,10 +86,14 @@ def _doubt_outdated(trials: pd.DataFrame, lane: CostLane) -> None:
 
 def read_samples(folder: Location, id: str) -> pd.DataFrame:
     """The ``samples`` table of one trial, empty where it has none; a damaged file raises ``StoreError``."""
+    path = samples_path(folder, id)
     try:
-        return to_frame(read_table(samples_path(folder, id), "samples"))
+        return to_frame(read_table(path, "samples"))
     except FileNotFoundError:
         return to_frame(to_arrow("samples", []))
+    except DamagedPartError as error:
+        end = f"remove it to go without, or run its trial again with `--only {id}`"
+        raise StoreError(f"{path}: damaged; {end}") from error
 
 
 def samples_path(folder: Location, id: str) -> Location:

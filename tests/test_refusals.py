@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import ebmark
 from ebmark.cli import main
 from ebmark.errors import StoreError
 from ebmark.runfile import FILE, remove_run
@@ -70,6 +71,15 @@ def test_what_stands_in_the_way_of_a_report_or_of_a_run_is_one_line(capsys, fold
     (folder / FILE).mkdir()
     with pytest.raises(StoreError, match=f"{FILE}: cannot be written: is a directory"):
         remove_run(folder)
+
+
+def test_samples_that_are_damaged_say_how_to_go_on(capsys, folder: Path):
+    file = folder / "samples" / "a.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+    message = refused(capsys, "report", folder)
+    assert f"{file}: damaged; remove it to go without, or run its trial again with `--only a`" in message
+    file.unlink()
+    assert set(ebmark.read(folder).samples["id"]) == {"b"}
 
 
 @pytest.fixture
