@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ebmark import normaliser
@@ -12,6 +14,7 @@ from ebmark.api import Dataset, Energy, Method, Rng, resolve
 from ebmark.attempt import Attempt
 from ebmark.bar import Bar
 from ebmark.course import begin
+from ebmark.energy_check import Flattened, check_place, check_values, doubts, takes_leading
 from ebmark.errors import SpecError
 from ebmark.evaluate import Evaluator, Points
 from ebmark.fitted import Fit
@@ -19,7 +22,6 @@ from ebmark.given import (
     Function,
     Given,
     at_least_one,
-    check_shape,
     copied,
     data_set,
     like_of,
@@ -114,7 +116,8 @@ def fit(
     bar = Bar(method_ref.name, shown=progress)
     attempt.stepped = lambda run: bar.show(run.progress, f"{run.steps} steps")
     try:
-        attempt.go()
+        with torch.enable_grad():  # the caller may have switched gradients off
+            attempt.go()
     finally:
         bar.close()
     return attempt.fitted()
@@ -135,7 +138,8 @@ def log_z(
 
     Args:
         energy: x ``(..., d)`` -> E(x) ``(...)``, a module or a function of torch tensors.
-        data: points ``(n, d)`` near the model's mass, as a rule its training data, or a data set.
+        data: points ``(n, d)`` near the model's mass, as a rule its training data, or a data set; at least 2
+            that differ.
         seed: of the sampler's randomness.
         samples: of the model, taken along above d = 3.
         max_gradients: cap on the sampler's work.
@@ -154,19 +158,28 @@ def log_z(
         >>> f"{found.value:.5f}", found.trusted  # the logarithm of 2 pi
         ('1.83788', True)
     """
+    if not callable(energy):
+        raise SpecError(f"energy: {type(energy).__name__} given; allowed: a torch.nn.Module or a function")
     module = energy if isinstance(energy, nn.Module) else Function(energy)
+    check_place(module)
     like = like_of(module)
     given, ref = data_set(data, None, like)
     trial = Trial(
         seed=seed, method=ref, dataset=ref, network=ref, budget=Budget(steps=1)
     )  # only names the streams
     x = points_of(trial, given, like).train
-    check_shape(module, x, 1)
+    at_least_one("samples", samples)
+    if not max_gradients >= 1:
+        raise SpecError(f"max_gradients: {max_gradients} given; allowed: at least 1")
+    check_values(module, x)
+    module = module if takes_leading(module, x) else Flattened(module)
     rng = Rng.of("log_z", seed, device=x.device, dtype=x.dtype)
     try:
-        return normaliser.log_z(Energy(module), x, rng, max_gradients=max_gradients, samples=samples)
+        found = normaliser.log_z(Energy(module), x, rng, max_gradients=max_gradients, samples=samples)
     except ValueError as error:
-        raise SpecError(f"log_z: {error}") from error
+        raise SpecError(f"log_z: {str(error).splitlines()[0]}") from error
+    more = tuple(doubts(module, x, widths=found.method == "smc"))
+    return replace(found, trusted=found.trusted and not more, reasons=(*found.reasons, *more))
 
 
 class _Attempt(Attempt):
@@ -183,7 +196,7 @@ class _Attempt(Attempt):
         given, x = Given(), self.data.train
         if declined := self.method.declines(self.dataset, given):
             raise SpecError(f"fit: {declined}")
-        check_shape(self.module, x, self.method.heads(x.shape[-1]))
+        check_values(self.module, x, self.method.heads(x.shape[-1]))
         self.method = resolve(self.method, x)
         self.training = begin(self.trial, self.method, self.dataset, self.module, self.data)
         if self.trial.metrics:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ebmark import registry
 from ebmark.api import Auto, Dataset, Network, Plugin, RealDataset, Splits, dataset, network
+from ebmark.energy_check import check_place
 from ebmark.errors import PluginError, SpecError
 from ebmark.evaluate import Points, points
 from ebmark.selector import parse
@@ -58,12 +59,13 @@ def copied(energy: nn.Module) -> nn.Module:
     """A copy to train.
 
     Raises:
-        SpecError: it is no module, or has nothing to train.
+        SpecError: it is no module, has nothing to train, or cannot be trained as it is.
     """
     if not isinstance(energy, nn.Module):
         raise SpecError(f"fit: energy: {type(energy).__name__} given; allowed: a torch.nn.Module")
     if not any(p.requires_grad for p in energy.parameters()):
         raise SpecError(f"fit: energy: {type(energy).__name__} has no parameters to train")
+    check_place(energy)
     return copy.deepcopy(energy)
 
 
@@ -109,7 +111,7 @@ def data_set(
         like: a tensor of the wanted type, where it is wanted.
 
     Raises:
-        SpecError: they are no points, or not of one dimension.
+        SpecError: they are no points, or not of one dimension, or all the same.
     """
     if isinstance(given, str | Dataset):
         if test is not None:
@@ -127,14 +129,20 @@ def data_set(
 
 def _tensor(name: str, given: Any, like: Tensor) -> Tensor:
     try:
-        x = torch.as_tensor(given).to(like)
+        x = torch.as_tensor(given).detach()
+        if x.layout != torch.strided or x.is_complex():
+            raise TypeError("neither sparse nor complex")
+        x = x.to(like)
     except (TypeError, ValueError, RuntimeError) as error:
-        allowed = "points (n, d) as a tensor or an array, a data set or its selector"
+        allowed = "points (n, d) as a dense tensor or an array of real numbers, a data set or its selector"
         raise SpecError(f"{name}: {type(given).__name__} given; allowed: {allowed}") from error
     if x.dim() != 2 or not x.numel():
         raise SpecError(f"{name}: shape {tuple(x.shape)} given; allowed: (n, d)")
     if not x.isfinite().all():
         raise SpecError(f"{name}: not every number is finite")
+    # without a spread there is no scale to fit noises, steps or a box to
+    if (x == x[0]).all():
+        raise SpecError(f"{name}: {len(x)} x the same point given; allowed: at least 2 that differ")
     return x
 
 
@@ -148,23 +156,6 @@ def points_of(trial: Trial, rows: Dataset, like: Tensor) -> Points:
     if trial.metrics and not len(found.test):
         raise SpecError("metrics: they need held-out points; give test=..., or a data set instead of points")
     return Points(train=found.train.to(like), test=found.test.to(like))
-
-
-def check_shape(module: nn.Module, x: Tensor, heads: int) -> None:
-    """Makes sure of one energy per point, or one per head.
-
-    Raises:
-        SpecError: the module gives another shape, or fails.
-    """
-    try:
-        with torch.no_grad():
-            shape = tuple(module(x[:2]).shape)
-    except RuntimeError as error:
-        line = str(error).splitlines()[0]
-        raise SpecError(f"energy: fails on points of shape {tuple(x[:2].shape)}: {line}") from error
-    wanted = (len(x[:2]), heads) if heads > 1 else (len(x[:2]),)
-    if shape != wanted:
-        raise SpecError(f"energy: gives shape {shape} for points {tuple(x[:2].shape)}; allowed: {wanted}")
 
 
 def at_least_one(name: str, n: int) -> int:

@@ -42,7 +42,7 @@ LAYERS: Mapping[int, str] = {
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
     "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
     "ebmark.fitting ebmark.fitted ebmark.given ebmark.results ebmark.notebook ebmark.measured_page "
-    "ebmark.reproductions ebmark.reproduced ebmark.__main__",
+    "ebmark.reproductions ebmark.reproduced ebmark.energy_check ebmark.__main__",
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names.split()}
 PLUGINS = LAYERS[2].split()

@@ -20,6 +20,7 @@ import ebmark
 from ebmark import registry
 from ebmark.api import Energy, Method, Passes, Rng, method
 from ebmark.bar import Bar, OneLine
+from ebmark.energy_check import doubts
 from ebmark.errors import EbmarkError, SpecError, StoreError
 from ebmark.evaluate import points
 from ebmark.execute import attempt_at
@@ -416,6 +417,15 @@ X = torch.zeros(10, 2) + torch.arange(10)[:, None]
         (("dsm", Net(), X, {"metrics": ["nl"]}), "did you mean 'nll'?"),
         (("dsm", Net(), X, {"test": X[:, :1]}), "test: d = 1, but the data have d = 2"),
         (("dsm", Net(), "eight_gaussians", {"test": X}), "held-out points of its own"),
+        (("nce", Net(), X[:1]), "data: 1 x the same point given; allowed: at least 2 that differ"),
+        (("sm", Net(), X[:1].expand(9, 2)), "data: 9 x the same point given"),
+        (("dsm", Net(), X, {"test": X[:1], "metrics": ["nll"]}), "test: 1 x the same point given"),
+        (("dsm", Net(), X.to_sparse()), "data: Tensor given; allowed: points (n, d) as a dense tensor"),
+        (("dsm", Net(), X + 0j), "of real numbers"),
+        (("dsm", Net().half(), X), "energy: of torch.float16; allowed: torch.float32, torch.float64"),
+        (("dsm", Net().to("meta"), X), "energy: on the device meta"),
+        (("dsm", nn.Sequential(nn.Dropout(0.5), Net()), X), "energy: Dropout in training mode"),
+        (("dsm", nn.Sequential(nn.BatchNorm1d(2), Net()), X), "energy.eval() gives that"),
     ],
 )
 def test_a_mistake_in_fit_is_one_line(arguments, says):
@@ -447,6 +457,78 @@ def test_log_z_says_why_not():
         ebmark.log_z(lambda x: x.square().sum(-1), torch.randn(50, 4), max_gradients=10)
     with pytest.raises(SpecError, match="energy: gives shape"):
         ebmark.log_z(lambda x: x, X)
+
+
+def _square(x):
+    return x.square().sum(-1) / 2
+
+
+@pytest.mark.parametrize(
+    ("energy", "data", "more", "says"),
+    [
+        (None, X, {}, "energy: NoneType given; allowed: a torch.nn.Module or a function"),
+        (lambda x: (x.sum(-1),), X, {}, "energy: gives tuple; allowed: a tensor of floating-point numbers"),
+        (lambda x: x.numpy().sum(-1), X, {}, "energy: gives ndarray"),
+        (lambda x: x[..., 0] > 0, X, {}, "energy: gives torch.bool"),
+        (lambda x: x[..., 7], X, {}, "energy: fails on points of shape (2, 2): index 7 is out of bounds"),
+        (lambda x: x.sum(-1) + torch.rand(len(x)), X, {}, "other values for the same points"),
+        (_square, X[:1], {}, "data: 1 x the same point given"),
+        (_square, X, {"samples": -1}, "samples: -1 given; allowed: at least 1"),
+        (_square, X, {"max_gradients": np.nan}, "max_gradients: nan given"),
+        (nn.Sequential(nn.BatchNorm1d(2), Net()), X, {}, "energy: BatchNorm1d in training mode"),
+    ],
+)
+def test_a_mistake_in_log_z_is_one_line(energy, data, more, says):
+    with pytest.raises(SpecError, match=re.escape(says)) as told:
+        ebmark.log_z(energy, data, **more)
+    assert "\n" not in str(told.value)
+
+
+def test_gradients_that_are_off_are_on_inside_or_told(net):
+    x = Rng.of("x").normal((64, 2)).requires_grad_()
+    with torch.no_grad():
+        assert ebmark.fit("sm", net, x, steps=2).steps == 2
+    with torch.inference_mode(), pytest.raises(SpecError, match="inference_mode is on"):
+        ebmark.log_z(net, x)
+
+
+def test_a_function_of_one_leading_dimension_is_normalised_too():
+    """x.sum(1) is right for points (n, d) and wrong for the sampler's (R, K, d)."""
+    x = Rng.of("x", dtype=torch.float64).normal((1000, 5))
+    found = ebmark.log_z(lambda x: x.square().sum(1) / 2, x, samples=1)
+    assert found.trusted
+    assert abs(found.value - 5 / 2 * np.log(2 * np.pi)) < 4 * found.se < 0.2
+
+
+@pytest.mark.parametrize(
+    ("grows", "slow"),
+    [
+        (lambda E: E, False),
+        (lambda E: torch.minimum(E, torch.tensor(12.0)), True),  # a Gaussian on a floor of infinite mass
+        (lambda E: 4.5 * torch.log1p(2 * E / 5), False),  # Student's t of 5 degrees: E ~ 9 log |x|
+        (lambda E: 1.9 * torch.log1p(2 * E / 5), True),  # 3.8 log |x| is too little in four dimensions
+    ],
+)
+def test_an_energy_that_stops_growing_is_doubted(grows, slow):
+    x = Rng.of("x").normal((500, 4))
+    why = list(doubts(lambda x: grows(_square(x)), x, widths=False))
+    assert why == slow * ["along 64 of 64 rays the energy grows too slowly far out: Z may be infinite"]
+
+
+def test_a_doubt_of_the_energy_is_one_of_its_log_z():
+    x = Rng.of("x").normal((500, 4))
+    found = ebmark.log_z(lambda x: _square(x).clamp(max=12), x, samples=1)
+    assert found.reasons[-1].endswith("Z may be infinite")
+    assert not found.trusted
+
+
+@pytest.mark.parametrize(("share", "wide"), [(1.0, False), (0.1, False), (0.02, True), (0.0, True)])
+def test_a_model_much_wider_than_the_data_in_one_direction_is_doubted(share, wide):
+    """All runs of the sampler stop on the way to its ends and agree, at 0 seven nats below."""
+    x = Rng.of("x").normal((500, 5)) * torch.tensor([1.0, 1, 1, share, 1])
+    turned = x @ torch.linalg.qr(Rng.of("turn").normal((5, 5))).Q
+    for data in (x, turned):
+        assert any("wide" in why for why in doubts(_square, data, widths=True)) == wide
 
 
 # ------------------------------------------------------------------------------------------------------- bar
