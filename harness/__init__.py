@@ -61,4 +61,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """What is public: no names that this file imports, and none of the modules that were needed since."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
