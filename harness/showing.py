@@ -124,8 +124,11 @@ def labels(trial: Trial) -> Row:
 
 def described(row: Row) -> str:
     """A trial in words, from its row."""
-    lane = f" (cost {row['repeat'] + 1})" if row["lane"] == "cost" else ""
-    lane = f" (tune, rate x {row['rate_factor']:.3g})" if row["lane"] == "tune" else lane
+    lane, factor = "", row["rate_factor"] if row["lane"] == "tune" else None
+    if row["lane"] == "cost":
+        lane = f" (cost {row['repeat'] + 1})"
+    elif factor is not None:
+        lane = f" (tune, rate x {factor:.3g})"
     dim = "" if row["dim"] is None else f" d={row['dim']}"  # not known before the data set is made
     return f"{row['method_label']} on {row['dataset_label']}{dim} seed {row['seed']}{lane}"
 

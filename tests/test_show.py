@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from ebmark.commands import status
 from ebmark.commands.show import show
 from ebmark.console import Console
 from ebmark.errors import StoreError
@@ -50,6 +51,16 @@ def test_a_crash_shows_its_traceback(results, capsys):
     text = capsys.readouterr().out
     assert "crashed: KeyError: 'x'" in text
     assert "traceback\nTraceback\n  line 3" in text
+
+
+def test_status_names_what_failed_and_the_command_that_shows_it(results, capsys):
+    status.show(Console(), results)
+    text = capsys.readouterr().out
+    assert f"`ebmark show ID {results}` says why" in text
+    assert text.splitlines()[-1].startswith(
+        "q-cd-k-1--gaussian-8-0  crashed   cd[k=1] on gaussian d=8 seed 0"
+    )
+    assert "gaussian-2" not in text
 
 
 def test_the_document_holds_the_rows_of_the_tables(results, capsys):

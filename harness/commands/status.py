@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from ebmark.console import Console
 from ebmark.costlane import read_lane
@@ -14,11 +16,13 @@ from ebmark.locations import Location
 from ebmark.lock import is_locked
 from ebmark.planfile import read_plan
 from ebmark.runfile import read_run
-from ebmark.showing import duration
+from ebmark.showing import described, duration
 from ebmark.store import done
-from ebmark.tables import must_be_results
+from ebmark.tables import load, must_be_results, newest_rows
 
-SHOWN = 8  # running trials, longest first; `--json` has all
+SHOWN = 8  # running trials, longest first, and failed ones; `--json` and the report have all
+NO_FAILURE = ("ok", "skipped", "cancelled")
+WHAT = ("id", "status", "method_label", "dataset_label", "dim", "seed", "lane", "repeat", "rate_factor")
 
 
 def show(console: Console, folder: Location) -> None:
@@ -40,6 +44,8 @@ def show(console: Console, folder: Location) -> None:
         _tell(console, run)
     else:
         console.say("a run is writing here now" if running else "no run is writing here")
+    if counts.keys() - {*NO_FAILURE}:
+        _name_failed(console, folder)
     console.document(
         {
             "folder": str(folder),
@@ -50,6 +56,17 @@ def show(console: Console, folder: Location) -> None:
             "run": run,
         }
     )
+
+
+def _name_failed(console: Console, folder: Location) -> None:
+    """The trials that failed, with what shows why."""
+    trials = load(folder, "trials", [*WHAT, "attempt", "finished"]).data
+    trials = trials.take(pa.array(newest_rows(trials)))
+    trials = trials.filter(pc.invert(pc.is_in(trials["status"], pa.array(NO_FAILURE))))
+    most = f", the first {SHOWN} of {len(trials)}" * (len(trials) > SHOWN)
+    console.say(f"\nfailed{most}; `ebmark show ID {folder}` says why")
+    for row in trials.slice(0, SHOWN).to_pylist():
+        console.say(f"{row['id']}  {row['status'] or '':<8}  {described(row)}")
 
 
 def _missing(folder: Location, stored: pd.DataFrame) -> dict[str, float]:
