@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -327,6 +328,19 @@ def test_a_driver_whose_own_ray_is_gone_ends_in_one_line(monkeypatch):
     assert watch.lost() == set()
     with pytest.raises(RunError, match="Ray has ended on the driver's machine"):
         watch.lost()
+
+
+def test_a_head_that_does_not_answer_ends_the_run_in_one_line(monkeypatch):
+    """Ray would wait for it, and then end the driver with a page of its own."""
+    gone, hold = Gone(), threading.Event()
+    watch = nodes.NodeWatch(gone)
+    monkeypatch.setattr(gone, "nodes", hold.wait, raising=False)
+    assert watch.lost() == set() and not watch.silent, "trials go on for a while"
+    monkeypatch.setattr(nodes, "SILENCE", 0.05)
+    with pytest.raises(RunError, match="does not answer any more; what has finished is kept"):
+        watch.lost()
+    assert watch.silent
+    hold.set()
 
 
 @pytest.mark.usefixtures("runner")

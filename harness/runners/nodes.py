@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from ebmark.errors import RunError
 
 LOST = "Ray has ended on the driver's machine; what has finished is kept, and the same command runs the rest"
+DUMB = (
+    "the head of the Ray cluster does not answer any more; what has finished is kept, and the same command "
+    "runs the rest"
+)
 EVERY = 1.0  # seconds between two looks
+PROMPT = 0.1  # seconds that a look may wait; an answer takes a few milliseconds
+SILENCE = 40.0  # seconds in which the head must answer; after sixty Ray ends this process without asking
 
 
 class NodeWatch:
@@ -16,10 +25,16 @@ class NodeWatch:
 
     Args:
         ray: Ray's module, connected.
+
+    Attributes:
+        silent: the head does not answer; whatever else asks it waits, too.
     """
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
+        self.silent = False
+        self._answer: queue.SimpleQueue[list[dict[str, Any]]] | None = None
+        self._since = 0.0
         self._here = ray.get_runtime_context().get_node_id()
         self._next = 0.0
         self._alive: set[str] = set()
@@ -29,17 +44,39 @@ class NodeWatch:
         """Ids of the machines that were there and are no longer; empty when it is too early to look again.
 
         Raises:
-            RunError: Ray no longer runs on the driver's own machine, so that no answer reaches it.
+            RunError: Ray no longer runs on the driver's own machine, so that no answer reaches it; or its
+                head is silent.
         """
-        if time.monotonic() < self._next:
+        if self._answer is None and time.monotonic() < self._next:
             return set()
-        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if (machines := self._asked()) is None:
+            return set()
+        alive = {node["NodeID"] for node in machines if node["Alive"]}
         self._new |= bool(self._alive and alive - self._alive)
         gone, self._alive = self._alive - alive, alive
         self._next = time.monotonic() + EVERY
         if self._here in gone:
             raise RunError(LOST)
         return gone
+
+    def _asked(self) -> list[dict[str, Any]] | None:
+        """What Ray says of its machines, None as long as it says nothing; trials go on meanwhile."""
+        if self._answer is None:
+            self._answer, self._since = queue.SimpleQueue(), time.monotonic()
+            threading.Thread(target=self._ask, args=(self._answer,), daemon=True).start()
+        try:
+            found = self._answer.get(timeout=PROMPT)
+        except queue.Empty:
+            self.silent = time.monotonic() > self._since + SILENCE
+            if self.silent:
+                raise RunError(DUMB) from None
+            return None
+        self._answer = None
+        return found
+
+    def _ask(self, answer: queue.SimpleQueue[list[dict[str, Any]]]) -> None:
+        with suppress(Exception):  # the run is over and has left the cluster meanwhile
+            answer.put(self._ray.nodes())
 
     def joined(self) -> bool:
         """Whether a machine has come since this was asked last, as far as ``lost`` has looked."""

@@ -227,5 +227,6 @@ class RayRunner:
         return self._slots.nodes()
 
     def close(self) -> None:
-        """Leaves the cluster, or ends the Ray that was started for this run."""
-        self._ray.shutdown()
+        """Leaves the cluster, or ends the Ray that was started for this run, unless it no longer answers."""
+        if not self._nodes.silent:
+            self._ray.shutdown()
