@@ -80,9 +80,10 @@ class Run:
         return trials[quantity].to_numpy(dtype=float)
 
     def _growth(self, trials: DataFrame, small: int, large: int) -> Array:
-        """Seconds of a step at the dimension ``large`` over their mean at ``small``."""
-        at = {d: trials[trials["dim"] == d]["step_seconds"].to_numpy(dtype=float) for d in (small, large)}
-        return np.asarray(at[large] / at[small].mean())
+        """Seconds of a step at the dimension ``large`` over those at ``small``, with the errors of both."""
+        at = [trials[trials["dim"] == d].set_index("repeat")["step_seconds"] for d in (large, small)]
+        both = at[0].index.intersection(at[1].index)
+        return ratio(*(seconds.loc[both].to_numpy(dtype=float) for seconds in at))
 
     def _at(self, trials: DataFrame, metric: str, where: str) -> Array:
         rows = self.curve[(self.curve["metric"] == metric) & self.curve["id"].isin(trials["id"])]
@@ -152,15 +153,6 @@ DERIVED: Mapping[str, Any] = {
     "relative variance": _relative_variance,
     "MiB": _mebibytes,
 }
-
-
-def select(run: Run, value: Mapping[str, Any]) -> DataFrame:
-    """The trials that a paper's value speaks of, by label of method and data set, and by dimension."""
-    trials = run.lane(value.get("lane", "quality"))
-    for key, column in (("method", "method_label"), ("dataset", "dataset_label"), ("dim", "dim")):
-        if key in value:
-            trials = trials[trials[column] == value[key]]
-    return trials
 
 
 def columns(trials: DataFrame) -> Mapping[str, str]:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pandas import DataFrame
 
 from ebmark.errors import EbmarkError, StoreError
 from ebmark.marked import between, settle
-from ebmark.reproduced import Run, cell, columns, number, select
+from ebmark.reproduced import Run, cell, columns, number
 from ebmark.stats.bootstrap import seed_interval
 from ebmark.stats.intervals import Interval
 
 Entry = Mapping[str, Any]
 PAPER, THEORY = "paper.toml", "theory.json"
+RULE = "[agrees](README.md)"  # where the rule is told
 NEAR = 0.05  # a centre this near agrees too: of twenty intervals one misses by chance
 
 
@@ -49,21 +51,31 @@ def agrees(interval: Interval, value: Entry) -> str:
     return "lower" if centre < low else "higher"
 
 
-def found(value: Entry, run: Run, theory: Mapping[str, float]) -> Interval:
-    """What was measured for a paper's value with its 95 % interval, or is in ``theory`` under its key."""
+def select(run: Run, value: Entry) -> DataFrame:
+    """The trials that a paper's value speaks of, by label of method and data set, and by dimension."""
+    trials = run.lane(value.get("lane", "quality"))
+    for key, column in (("method", "method_label"), ("dataset", "dataset_label"), ("dim", "dim")):
+        if key in value:
+            trials = trials[trials[column] == value[key]]
+    return trials
+
+
+def found(value: Entry, run: Run, theory: Mapping[str, float]) -> tuple[Interval, str]:
+    """What was measured for a paper's value with its 95 % interval and n, or what ``theory`` has."""
     if key := value.get("theory"):
         exact = np.asarray(theory[key])
-        return Interval(centre=exact, lo=exact, hi=exact)
+        return Interval(centre=exact, lo=exact, hi=exact), "–"
     values = run.values(select(run, value), value["quantity"], value.get("over"))
-    return seed_interval(values, log=value.get("log", False))
+    n = int((~np.isnan(values)).sum())
+    return seed_interval(values, log=value.get("log", False)), str(n)
 
 
 def compared(entry: Entry, run: Run, theory: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """Each paper's value as a row of the table, and whether it agrees."""
     for value in entry["value"]:
-        interval = found(value, run, theory)
+        interval, n = found(value, run, theory)
         verdict = agrees(interval, value)
-        yield f"| {value['what']} | {value['paper']} | {number(interval)} | {verdict} |", verdict
+        yield f"| {value['what']} | {value['paper']} | {number(interval)} | {n} | {verdict} |", verdict
 
 
 def verdict(verdicts: Sequence[str]) -> str:
@@ -91,8 +103,8 @@ def blocks(entry: Entry, run: Run, theory: Mapping[str, float]) -> Mapping[str, 
     """What stands in a page, by the name of its place."""
     rows = [*compared(entry, run, theory)]
     table = [
-        f"| quantity | {entry.get('beside', 'paper')} | ours [95 % interval] | agrees |",
-        "|---|---|---|---|",
+        f"| quantity | {entry.get('beside', 'paper')} | ours [95 % interval] | n | {RULE} |",
+        "|---|---|---|---|---|",
     ]
     made = {
         "run": [run.how(entry["command"]), "", f"Source: {entry['source']}"],

@@ -15,7 +15,7 @@ from ebmark import study
 from ebmark.execute import Place, execute
 from ebmark.marked import marks
 from ebmark.reproduced import Run, number, ratio
-from ebmark.reproductions import agrees, limits, main, pages, verdict
+from ebmark.reproductions import agrees, compared, limits, main, pages, verdict
 from ebmark.stats.intervals import Interval
 from ebmark.trial import Budget
 
@@ -108,6 +108,29 @@ def test_every_value_of_a_paper_has_found_its_trials():
     """A label that is no longer one would leave a row without a value."""
     for page, _, wanted in pages(PAGES, RESULTS):
         assert "no value" not in wanted, page
+
+
+def test_a_row_says_how_many_seeds_stand_behind_its_interval():
+    """As many as the run has; none behind a row that is computed."""
+    run = Run.of(RESULTS / "myopia")
+    theory = {value["theory"]: 0.0 for value in PAPER["myopia"]["value"] if "theory" in value}
+    counts = [row.split(" | ")[-2] for row, _ in compared(PAPER["myopia"], run, theory)]
+    computed = ["theory" in value for value in PAPER["myopia"]["value"]]
+    assert counts == ["–" if each else str(run.trials["seed"].nunique()) for each in computed]
+
+
+def test_sources_that_look_gaussian_lack_0024_nats_each():
+    """The page of independent components: KL to N(0, π²/3) of the logistic law at the best scale a.
+
+    E 2 log 2cosh(as/2) - log a is the cross-entropy up to what the mixing adds, and 2 the sources' entropy.
+    """
+    x, w = np.polynomial.hermite_e.hermegauss(100)
+    s, w = math.pi / math.sqrt(3) * x, w / w.sum()
+    lack = min(
+        (w * 2 * np.log(2 * np.cosh(a * s / 2))).sum() - math.log(a) - 2 for a in np.linspace(0.9, 1, 101)
+    )
+    assert lack == pytest.approx(0.0239, abs=5e-5)
+    assert "lacks 0.024 d nats" in (PAGES / "ica_dimensions.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", PAPER)
