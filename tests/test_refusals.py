@@ -42,14 +42,22 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return message
 
 
+SPEC = b'name = "s"\nbudget.steps = 3\nmethods = [{ name = "dsm" }]\n'
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"\xff", "spec.toml: damaged; remove it"),
-        (b"= 3\n", "spec.toml, line 1, column 1: not TOML: Invalid statement; remove it"),
-        (b"seeds = 1\n", "spec.toml: not a study; remove it"),
-        (b"name = 3\n", "spec.toml: not a study; remove it"),
-        (b'name = "s"\nquick = 3\n', "spec.toml: not a study; remove it"),
+        (b"= 3\n", "spec.toml, line 1, column 1: not TOML: Invalid statement; mend or remove the file"),
+        (b"seeds = 1\n", "spec.toml: name: "),
+        (SPEC + b"metrics = 3\n", "spec.toml, line 4: metrics: "),
+        (SPEC + b"quick = 3\n", "spec.toml, line 4: quick: "),
+        (SPEC + b"[tune]\nby = 2\n", "spec.toml, line 5: tune.by: "),
+        (
+            SPEC + b"[[target]]\nper_dim = []\n",
+            "spec.toml, line 4: target[0].metric: missing; mend or remove the file",
+        ),
     ],
 )
 def test_a_study_file_that_is_none_beside_the_tables(capsys, folder: Path, content: bytes, words: str):

@@ -10,7 +10,8 @@ from ebmark.console import Console
 from ebmark.errors import SpecError, StoreError
 from ebmark.locations import Location
 from ebmark.parts import one_line_errors, read_text
-from ebmark.specfile import overlay, parse_toml
+from ebmark.spec import validate
+from ebmark.specfile import Places, overlay, parse_toml
 from ebmark.store import Tables, read
 
 
@@ -47,14 +48,13 @@ def study_file(tables: Tables) -> dict[str, Any] | None:
     text = read_text(file)
     if text is None:
         return None
-    again = "remove it, a run writes it again"
     try:
-        spec = parse_toml(str(file), text)
+        spec, places = parse_toml(str(file), text), Places(str(file), text)
+        quick = validate(spec, places).quick
+        name = f"{spec['name']}-quick"
+        if set(tables.trials["study"]) == {name}:  # the file is stored as it was written
+            spec = overlay(spec, quick) | {"name": name}
+            validate(spec, places)
     except SpecError as error:
-        raise StoreError(f"{error}; {again}") from None
-    quick, name = spec.get("quick", {}), spec.get("name")
-    if not isinstance(name, str) or not isinstance(quick, dict):
-        raise StoreError(f"{file}: not a study; {again}")
-    if set(tables.trials["study"]) == {f"{name}-quick"}:  # the file is stored as it was written
-        return overlay(spec, quick) | {"name": f"{name}-quick"}
+        raise StoreError(f"{error}; mend or remove the file, a run writes it again") from None
     return spec
