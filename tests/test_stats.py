@@ -305,6 +305,18 @@ def test_failed_and_untrusted_values_never_rank():
     assert (few.best, few.note) == (None, "too few seeds")
 
 
+def test_what_failed_or_has_no_logarithm_never_ranks():
+    ended = [[1.0, 1.1, 1.2, 1.3, 1.4, 1.5], [2.0, 2.2, 2.1, 2.3, 2.2, 2.4]]
+    for bad in (np.inf, -np.inf, 0.0, -3.0):
+        rank = best_and_ties(np.array([[1e-3, 1e-3, bad, 1e-3, 1e-3, 1e-3], *ended]), log=True)
+        assert (rank.best, rank.ties.tolist(), rank.star) == (1, [False] * 3, True)
+    none = best_and_ties(np.full((3, 6), np.inf))
+    assert (none.best, none.note) == (None, "fewer than two methods can be ranked")
+    # equal gaps, five of one sign and a zero: 0.0625, no star; six: 0.03125
+    assert not best_and_ties(np.array([[0.0] * 6, [0.0, 1, 1, 1, 1, 1]])).star
+    assert best_and_ties(np.array([[0.0] * 6, [1.0] * 6])).star
+
+
 def test_the_truly_best_method_is_best_or_tied():
     # six methods, the first better by a third of a standard deviation: marked in at least 95 % of studies
     rng = np.random.default_rng(9)

@@ -8,10 +8,10 @@ from ebmark.stats.best import best_by_test, pairs_needed
 from ebmark.stats.bootstrap import MIN_BOOTSTRAP, iqm_interval, seed_interval
 from ebmark.stats.censored import tobit_exponent
 from ebmark.stats.comparison import MIN_CD_TASKS, Friedman, Paired, friedman, holm, paired
-from ebmark.stats.intervals import ALPHA, MIN_SEEDS, Array, Interval, half_width, iqm, t_interval
+from ebmark.stats.intervals import ALPHA, MIN_PAIRS, MIN_SEEDS, Array, Interval, half_width, iqm, t_interval
 from ebmark.stats.laws import MIN_LAW_SIZES, Law, law
 from ebmark.stats.precision import looks, next_seeds, relative_precision, seeds_needed
-from ebmark.stats.ranking import MIN_PAIRS, Ranking, best_and_ties
+from ebmark.stats.ranking import Ranking, best_and_ties
 from ebmark.stats.scaling import MIN_SIZES, Crossover, Exponent, crossover, scaling_exponent
 from ebmark.stats.targets import REACHING_SHARE, ert, ert_interval, performance_profile
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ebmark.stats.comparison import holm, paired
-from ebmark.stats.intervals import ALPHA, Array
-from ebmark.stats.ranking import MIN_PAIRS, Ranking
+from ebmark.stats.intervals import ALPHA, MIN_PAIRS, Array
+from ebmark.stats.ranking import Ranking
 
 
 def pairs_needed(methods: int) -> int:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from ebmark.stats.intervals import ALPHA, Array, Interval, t_interval
-from ebmark.stats.ranking import MIN_PAIRS
+from ebmark.stats.intervals import ALPHA, MIN_PAIRS, Array, Interval, t_interval
 
 MAX_EXACT = 13  # pairs of which some are equal: 8192 signs; above, the normal approximation
 MAX_ROWS = 1000  # cells at a time, so that their sums over all signs take 64 MB
@@ -57,13 +56,14 @@ def paired(a: Array, b: Array, *, log: bool = False) -> Paired:
         gap = np.log(a) - np.log(b) if log else a - b
     gap = np.where(np.isposinf(a) & np.isposinf(b), 0.0, gap)
     ended = t_interval(np.where(np.isfinite(a) & np.isfinite(b), gap, np.nan))
-    back = np.exp if log else np.asarray
+    with np.errstate(over="ignore"):  # a ratio beyond the largest number is infinite
+        centre, lo, hi = (np.exp(end) if log else end for end in (ended.centre, ended.lo, ended.hi))
     there = ~np.isnan(gap)
     pairs = there.sum(-1)
     p, effect = _signed_ranks(gap, pairs)
     return Paired(
         pairs=pairs,
-        difference=Interval(centre=back(ended.centre), lo=back(ended.lo), hi=back(ended.hi)),
+        difference=Interval(centre=centre, lo=lo, hi=hi),
         p=p,
         effect=effect,
         below=_share((gap < 0).sum(-1) + ((gap == 0) & there).sum(-1) / 2, pairs),

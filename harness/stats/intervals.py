@@ -12,6 +12,7 @@ Array = NDArray[np.float64]
 
 ALPHA = 0.05
 MIN_SEEDS = 3  # below: no interval, no ranking
+MIN_PAIRS = 6  # below: the smallest two-sided p of a signed-rank test exceeds 0.05 (0.0625 at 5)
 
 
 @dataclass(frozen=True, kw_only=True)
