@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -31,9 +32,10 @@ from ebmark.registry import ref
 from ebmark.runners import Job, nodes
 from ebmark.runners.cluster import connect
 from ebmark.runners.limits import capped
+from ebmark.runners.patches import Patches
 from ebmark.runners.ray import RayRunner
 from ebmark.runners.slots import Flight, Slots
-from ebmark.runners.worker import GROWTH, Hello
+from ebmark.runners.worker import GROWTH, Hello, Worker
 from ebmark.store import read
 from ebmark.trial import Budget, Trial
 from tests.study_text import study_text
@@ -204,10 +206,13 @@ def sleepers():
     return found
 
 
-def test_a_worker_in_which_torch_was_patched_runs_no_other_trial(runner):
-    before = pids(runner)
-    assert rows(runner, job("leaks", what="patch"), exclusive=True)[0]["status"] == "ok"
-    assert len(before - pids(runner)) == 1
+def test_a_worker_in_which_a_file_has_patched_torch_is_worn(monkeypatch):
+    worker = SimpleNamespace(_patches=Patches())
+    assert Worker._meddled(worker, [job("leaks")]) == ""
+    monkeypatch.setattr(torch, "randn", lambda *_: None)
+    monkeypatch.setattr(torch.Tensor, "mean", lambda *_: None)
+    assert Worker._meddled(worker, [job("leaks")]) == "replaced by a plug-in: torch.randn, Tensor.mean"
+    assert Worker._meddled(worker, [job("dsm")]) == "", "only a user's file is looked after"
 
 
 def test_which_of_several_seeds_in_a_program_is_to_blame_shows_when_each_is_alone(runner, monkeypatch):

@@ -21,11 +21,18 @@ class Patches:
         self._before: list[tuple[Any, Mapping[str, Any]]] = [(owner, dict(vars(owner))) for owner in OWNERS]
 
     def found(self) -> list[str]:
-        """Names that mean something else now; a name that was added disturbs nobody. About 0.2 ms."""
-        changed = [one for one in self._before if not vars(one[0]).items() >= one[1].items()]
+        """Names that mean something else now; one that was added counts in a class: it may hide another.
+
+        About 0.2 ms.
+        """
         return [
             f"{owner.__name__}.{name}"
-            for owner, before in changed
-            for name, value in before.items()
-            if vars(owner).get(name) is not value
+            for owner, before in self._before
+            if not vars(owner).items() >= before.items() or self._hides(owner, before)
+            for name in {**before, **(vars(owner) if isinstance(owner, type) else {})}
+            if vars(owner).get(name) is not before.get(name)
         ]
+
+    @staticmethod
+    def _hides(owner: Any, before: Mapping[str, Any]) -> bool:
+        return isinstance(owner, type) and len(vars(owner)) > len(before)

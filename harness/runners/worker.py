@@ -115,5 +115,5 @@ class Worker:
         trial = jobs[0].trial
         used = (trial.method, trial.dataset, trial.network, *trial.metrics)
         if any(is_file(ref.name) for ref in used) and (found := self._patches.found()):
-            return f"{', '.join(found[:5])} was replaced"
+            return f"replaced by a plug-in: {', '.join(found[:5])}"
         return ""

@@ -77,8 +77,6 @@ class Refuses(_Plain):
     def _raise(self) -> None:
         if self.what == "odd":
             raise _Odd("not today")
-        if self.what == "name":
-            raise RuntimeError("no such file: \udcff")
         if self.what == "interrupt":
             raise KeyboardInterrupt
         raise torch.OutOfMemoryError("CUBLAS_STATUS_ALLOC_FAILED" if self.what == "cublas" else "no more")
@@ -116,7 +114,7 @@ class Stuck(_Plain):
 
 @method("leaks", year=2026)
 class Leaks(_Plain):
-    """Leaves a thread, processes, a patch of torch or ``held`` bytes behind."""
+    """Leaves a thread, processes or ``held`` bytes behind."""
 
     what: str = "thread"
     held: int = 0
@@ -127,8 +125,6 @@ class Leaks(_Plain):
         if self.what == "process":
             subprocess.Popen(["sleep", "60"])
             subprocess.run(["sh", "-c", "setsid sleep 60 &"], check=True)  # no child of ours
-        if self.what == "patch":
-            torch.randn = lambda *_: None  # type: ignore[assignment]
         KEPT.append(b"x" * self.held)
         return energy(x).square().mean(-1)
 
