@@ -135,7 +135,7 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
         )
         console.say(f"go on with: {command}")
     else:
-        if outcome.exit_code and "--rerun" not in command:
+        if outcome.counts.keys() - {"ok", "skipped", "cancelled"} and "--rerun" not in command:
             console.say(f"the report says why some failed; to try them again: {command} --rerun failed")
         console.say(f"next: ebmark report {outcome.folder}")
     console.document(
