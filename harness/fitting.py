@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ebmark import normaliser
-from ebmark.api import Dataset, Energy, Method, Rng, resolve
+from ebmark.api import Dataset, Energy, Method, Metric, Rng, resolve
 from ebmark.attempt import Attempt
 from ebmark.bar import Bar
 from ebmark.course import begin
@@ -30,6 +30,7 @@ from ebmark.given import (
 )
 from ebmark.normaliser import LogZ
 from ebmark.place import Place
+from ebmark.quadrature import POINTS
 from ebmark.train import Training
 from ebmark.trial import MAX_GRADIENTS, Budget, Optimiser, Ref, Trial
 
@@ -201,6 +202,16 @@ class _Attempt(Attempt):
         self.training = begin(self.trial, self.method, self.dataset, self.module, self.data)
         if self.trial.metrics:
             self._evaluator = Evaluator(self.trial, self.dataset, self.data, self.method, self.module, given)
+            self._check_sampled(self._evaluator.metrics, x)
+
+    def _check_sampled(self, metrics: Sequence[Metric], x: Tensor) -> None:
+        """A sampler's particles have two leading dimensions, which training has not."""
+        sampled = {"samples"} if x.shape[-1] in POINTS else {"samples", "log_z"}
+        needing = [metric.name for metric in metrics if sampled & {*metric.needs}]
+        if needing and not takes_leading(self.module, x):
+            raise SpecError(
+                f"energy: takes points (n, d) alone; for the metric {needing[0]} (..., d) is needed"
+            )
 
     def fitted(self) -> Fit:
         """What came out."""

@@ -492,6 +492,20 @@ def test_gradients_that_are_off_are_on_inside_or_told(net):
         ebmark.log_z(net, x)
 
 
+class Flat(Net):
+    """For points (n, d) alone."""
+
+    def forward(self, x):
+        return self.layers(x)[:, 0] + x.square().sum(1) / 2
+
+
+def test_a_network_of_one_leading_dimension_trains_but_is_not_sampled():
+    x = Rng.of("x").normal((64, 5))
+    assert ebmark.fit("sm", Flat(5), x, steps=2).steps == 2
+    with pytest.raises(SpecError, match="for the metric nll"):
+        ebmark.fit("sm", Flat(5), x, steps=2, metrics=["nll"], test=x)
+
+
 def test_a_function_of_one_leading_dimension_is_normalised_too():
     """x.sum(1) is right for points (n, d) and wrong for the sampler's (R, K, d)."""
     x = Rng.of("x", dtype=torch.float64).normal((1000, 5))
