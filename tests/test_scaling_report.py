@@ -19,6 +19,7 @@ from ebmark.report import (
 )
 from ebmark.report.beside import spread
 from ebmark.report.look import Look
+from ebmark.report.names import natural
 from ebmark.report.tuning_section import tuning
 from tests import synthetic
 from tests.synthetic import Scales, chains_of
@@ -144,9 +145,7 @@ def test_a_tuned_view_holds_the_runs_at_the_chosen_rates(study, found):
 def test_tuning_is_charged_by_method_and_its_work_is_shown(study):
     section = tuning(study)
     ladder = section.grids[0]
-    for made, row in zip(
-        sorted(METHODS, key=lambda made: frames.natural(made.label)), ladder.rows, strict=True
-    ):
+    for made, row in zip(sorted(METHODS, key=lambda made: natural(made.label)), ladder.rows, strict=True):
         assert row[0].text == made.label
         assert row[1].text == ", ".join([f"{made.rate:g}"] * len(DIMS))
         trials = len(DIMS) * 2 * len(synthetic.FACTORS)

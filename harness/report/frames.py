@@ -1,11 +1,10 @@
-"""The tables made ready: labels, joins and the few derived columns that every figure and table rests on.
+"""The tables made ready: joined, and split into what may be compared and what may not.
 
 Tidy frames are the only currency of the report. Each row keeps its status: what failed stays.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -14,23 +13,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from pandas import DataFrame, Series
+from pandas import DataFrame
 
 from ebmark.errors import StoreError
-from ebmark.report import rates
-from ebmark.report.names import ORACLE, method_labels, natural, noise_is_data_gaussian, variant, without_k
+from ebmark.report import derived, rates
+from ebmark.report.derived import CELL
 from ebmark.roundsfile import Rounds, read_rounds
 from ebmark.store import read_samples
 from ebmark.tuning import metric_name
 
-CELL = [
-    "method_label",
-    "dataset_label",
-    "dim",
-    "network",
-    "network_args",
-    "batch",
-]  # what a step's cost depends on
 NAMING = [
     "label",
     "method",
@@ -45,7 +36,6 @@ NAMING = [
     "opposed",
     "uncounted",
 ]
-TEXT = ["reason", "distrust", "network", "network_args", "optimiser", "method_args", "dataset_label", "code"]
 PRIMARY = ("", "smc")  # sources of what may be ranked: the energy, and the samples that all share one sampler
 LOG = "log_"  # begins the name of a diagnostic
 
@@ -84,7 +74,7 @@ class Study:
             ``seconds_cost``. Nothing else may enter a comparison.
         generated: such rows for samples from elsewhere, such as a method's own generator.
         logs: such rows for the diagnostics of the methods, ``metric`` without its ``log_``.
-        cost: the rows from which the cost of a step is read, see ``_cost``.
+        cost: the rows from which the cost of a step is read, see ``derived.cost_rows``.
         env: one row per environment.
         samples: samples and lattice of a trial by its id, empty where it has none.
         warnings: damaged parts of the tables.
@@ -141,7 +131,7 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
     """
     if tables.trials.empty:
         raise StoreError("report: the table of trials is empty; run a study first: ebmark run SPEC")
-    trials = _trials(tables.trials)
+    trials = derived.ready(tables.trials)
     orphans = int((_places(tables.curve, trials) < 0).sum())
     results = trials[trials["lane"] != "tune"]
     study = _study(results[results["rate_factor"] == 1], tables, spec or {}, title, orphans)
@@ -156,7 +146,7 @@ def load(tables: Tables, spec: Mapping[str, Any] | None, title: str) -> Study:
 
 def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: str, orphans: int) -> Study:
     """The study as these trials show it."""
-    time = _pass_seconds(trials)
+    time = derived.pass_seconds(trials)
     trials = trials.merge(time, on=CELL, how="left")
     rows = _rows(tables.curve, trials)
     found = pd.Series(rows["metric"].cat.categories)
@@ -173,7 +163,7 @@ def _study(trials: DataFrame, tables: Tables, spec: Mapping[str, Any], title: st
         curve=rows[~log & primary],
         generated=rows[~log & ~primary],
         logs=logs.assign(metric=names.cat.rename_categories(lambda name: name.removeprefix(LOG))),
-        cost=_cost(trials),
+        cost=derived.cost_rows(trials),
         env=tables.env,
         samples=_samples(tables),
         warnings=getattr(tables, "warnings", ()),
@@ -201,7 +191,7 @@ def _rows(curve: DataFrame, trials: DataFrame) -> DataFrame:
         column = trials[name]
         text = not (pd.api.types.is_numeric_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype))
         rows[name] = (column.astype("category") if text else column).array.take(place)
-    rows["trusted"] = _bool(rows["trusted"])
+    rows["trusted"] = derived.flag(rows["trusted"])
     rows["seconds_cost"] = rows["passes"] * rows["pass_time"]
     rows["per_dim"] = rows["value"] / rows["dim"]
     return rows
@@ -219,73 +209,6 @@ def _samples(tables: Tables) -> Callable[[str], DataFrame]:
         return partial(read_samples, getattr(tables, "folder"))  # noqa: B009
     rows = frame.groupby("id").indices
     return lambda id: frame.iloc[rows.get(id, [])]
-
-
-def _bool(column: Series) -> Series:
-    """Missing counts as not trusted."""
-    return column.map({True: True, False: False}).fillna(False).astype(bool)
-
-
-def _trials(raw: DataFrame) -> DataFrame:
-    trials = raw.assign(
-        **{name: raw[name].fillna("").astype(str) for name in TEXT}, trusted=_bool(raw["trusted"])
-    )
-    opponents = raw.get("opponents", pd.Series("", index=raw.index))  # tables of schema 1 have none
-    trials["opponents"] = opponents.fillna("").astype(str).replace("{}", "")
-    trials["rate_factor"] = raw.get("rate_factor", pd.Series(np.nan, index=raw.index)).fillna(1.0)
-    for name in ("dim", "batch", "seed"):
-        trials[name] = trials[name].fillna(-1).astype(int)
-    trials["label"] = method_labels(trials).astype(str) + variant(trials)
-    order = sorted(trials["label"].unique(), key=natural)
-    trials["label"] = pd.Categorical(trials["label"], categories=order, ordered=True)
-    settings = {text: json.loads(text or "{}") for text in trials["method_args"].unique()}
-    trials["k"] = trials["method_args"].map({text: args.get("k", np.nan) for text, args in settings.items()})
-    trials["k"] = pd.to_numeric(trials["k"], errors="coerce")
-    forms = trials[["method", "method_args"]].drop_duplicates().itertuples(index=False)
-    same = {(name, text) for name, text in forms if noise_is_data_gaussian(name, settings[text])}
-    pairs = pd.Series([*zip(trials["method"], trials["method_args"], strict=True)], index=trials.index)
-    trials["own_noise"] = pairs.isin(same) & (trials["dataset"] == "gaussian")
-    chains = trials.loc[(trials["wall_sampling"] > 0) | (trials["transitions"] > 0), "label"].unique()
-    trials["chain"] = trials["label"].isin(chains)
-    trials["opposed"] = trials["label"].isin(trials.loc[trials["opponents"] != "", "label"].unique())
-    in_passes = trials["budget"].fillna("").astype(str).str.contains('"passes"')
-    trials["uncounted"] = trials["opposed"] & in_passes
-    trials["oracle"] = trials["method"] == ORACLE
-    trials["without_k"] = trials["label"].astype(str).map({label: without_k(label) for label in order})
-    return trials.sort_values(["label", "dataset_label", "dim", "seed", "repeat", "id"], ignore_index=True)
-
-
-def _pass_seconds(trials: DataFrame) -> DataFrame:
-    """Seconds per F of each cell, as ``pass_time``: from the trusted rows of the cost lane alone.
-
-    The geometric mean of the seconds per step, over the passes per step there. Per pass, since a run of the
-    quality lane has another mix of steps where a player rests in some.
-    """
-    use = trials[(trials["lane"] == "cost") & (trials["status"] == "ok") & trials["trusted"]]
-    groups = use.assign(log=np.log(use["step_seconds"])).groupby(CELL)
-    table = groups.agg(log=("log", "mean"), passes=("passes", "sum"), steps=("steps", "sum")).reset_index()
-    per_step = (table["passes"] / table["steps"]).to_numpy(float)
-    seconds = np.exp(table["log"].to_numpy(float))
-    return table[CELL].assign(pass_time=seconds / np.where(per_step > 0, per_step, np.nan))
-
-
-def _cost(trials: DataFrame) -> DataFrame:
-    """The sweep over dimensions: rows of the data set and network that come in the most dimensions.
-
-    The cost lane where there is one, else the quality lane for its passes alone. Adds ``seconds`` per step,
-    ``passes`` in F per point and step, and ``share`` of the training time inside samplers.
-    """
-    lane = "cost" if (trials["lane"] == "cost").any() else "quality"
-    rows = trials[trials["lane"] == lane]
-    dims = rows.groupby(["dataset_label", "network"])["dim"].nunique().reset_index()
-    best = dims.sort_values("dim", ascending=False, kind="stable").iloc[:1]
-    rows = rows.merge(best[["dataset_label", "network"]], on=["dataset_label", "network"])
-    timed = rows["status"] == "ok"
-    return rows.assign(
-        seconds=rows["step_seconds"].where(timed & (lane == "cost")),
-        passes=(rows["passes"] / rows["steps"] / rows["batch"]).where(timed),
-        share=(rows["wall_sampling"] / rows["wall"]).where(timed & (lane == "cost")),
-    )
 
 
 def at_end(rows: DataFrame) -> DataFrame:
