@@ -193,16 +193,17 @@ def _arrange(figure: Figure, below: float, left: float) -> None:
     titles = max(ax.get_title().count("\n") + bool(ax.get_title()) for ax in figure.axes)
     grid = figure.axes[0].get_gridspec()
     assert grid is not None  # made by ``panels``
-    head, foot, right = 0.1 + 0.17 * titles, 0.5 + below, 0.12
+    ticks = 0.5 + 0.15 * max(ax.get_xlabel().count("\n") for ax in figure.axes)
+    head, foot, right = 0.1 + 0.17 * titles, ticks + below, 0.12
     across = (width - right - grid.ncols * left) / grid.ncols
-    down = (height - grid.nrows * (head + 0.5) - below) / grid.nrows
+    down = (height - grid.nrows * (head + ticks) - below) / grid.nrows
     figure.subplots_adjust(
         left=left / width,
         right=1 - right / width,
         bottom=foot / height,
         top=1 - head / height,
         wspace=left / across,
-        hspace=(head + 0.5) / down,
+        hspace=(head + ticks) / down,
     )
 
 
@@ -224,9 +225,8 @@ def log_axis(axis: Axis, unit: Callable[[float, int], str] = number) -> None:
     if hi < 1.5 * lo:  # all but one value, whose ticks would read the same
         lo, hi = lo / 1.5, 1.5 * hi
         axis.set_view_interval(lo, hi, ignore=True)
-    digits = 2 if hi / lo < TICKS[0][0] else 1
     axis.set_major_locator(LogLocator(subs=next(subs for most, subs in TICKS if hi / lo < most)))
-    axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, digits)))
+    axis.set_major_formatter(FuncFormatter(lambda y, _: unit(y, 1 if f"{y:.1e}"[2] == "0" else 2)))
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -131,6 +131,7 @@ def _embed(picture: Picture, folder: Path, prefix: str) -> Embedded:
     )
 
 
+SHORT = 16  # letters of a name that is never broken
 UNITS = "µs|ms|s|min|h|F|nats|%"
 
 
@@ -148,8 +149,9 @@ def literal(text: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """A name that a narrow window may break where its parts meet."""
-    return Markup(re.sub(r"([\[,_:])(?=.)", r"\1<wbr>", str(escape(text))))
+    """A name that a narrow window may break where its parts meet, where it is long."""
+    whole = str(escape(text))
+    return Markup(whole if len(text) <= SHORT else re.sub(r"([\[,_:])(?=.)", r"\1<wbr>", whole))
 
 
 def address(frame: DataFrame) -> str:
