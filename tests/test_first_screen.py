@@ -122,7 +122,7 @@ def test_cells_in_which_cd_is_shown_cheaper_or_dearer_are_those_of_paired_t_inte
         lo, hi = stats.t.interval(0.95, len(log) - 1, log.mean(), stats.sem(log))
         below, above = below + (hi < 0), above + (lo > 0)
     assert f"in {wins or 'none'} of the {both} cells that both reach" in answer
-    assert f"show it cheaper in {below} and dearer in {above} of them" in answer
+    assert f"show it cheaper in {below or 'none'} and dearer in {above or 'none'} of them" in answer
     assert 0 < below + above < both
 
 

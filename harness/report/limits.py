@@ -47,10 +47,8 @@ def provenance(study: Study) -> list[str]:
     codes = study.trials.groupby(["label", "dataset_label", "dim", "lane"], observed=True)["code"].nunique()
     if (codes > 1).any():
         text.append(f"{words.counted(int((codes > 1).sum()), 'cell')} mix trials of different code versions.")
-    if len(study.env) > 1:
-        text.append(
-            f"The trials ran in {len(study.env)} environments; wall-clock is comparable within one only."
-        )
+    if (places := study.trials["env"].nunique()) > 1:
+        text.append(f"The trials ran in {places} environments; wall-clock is comparable within one only.")
     text += [told(study.rounds)] if study.rounds else []
     text += [f"Skipped while reading: {warning}." for warning in study.warnings]
     if study.orphans:

@@ -137,7 +137,8 @@ def _told(one: View, shared: DataFrame) -> str:
     if not (ends := [interval for interval in found if interval is not None]):
         return " (no interval tells them apart)" * (len(shared) > 0)
     below, above = sum(float(i.hi) < 1 for i in ends), sum(float(i.lo) > 1 for i in ends)
-    return f" (paired 95 % intervals, one by one, show it cheaper in {below} and dearer in {above} of them)"
+    shown = f"cheaper in {below or 'none'} and dearer in {above or 'none'} of them"
+    return f" (paired 95 % intervals, one by one, show it {shown})"
 
 
 def _example(one: View, cells: DataFrame) -> str:
