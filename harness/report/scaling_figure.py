@@ -63,9 +63,10 @@ def draw(
         fit = fits[(fits["goal"] == goal) & (fits["dataset_label"] == dataset)].set_index("label")["fit"]
         ax = figure.add_axes(place.box(i))
         ax.set_title(f"{dataset}\n{goal}")
-        _panel(ax, part, {str(label): words.power(one) for label, one in fit.items()}, look, place.height)
+        ends = _panel(ax, part, {str(label): words.power(one) for label, one in fit.items()}, look)
         ax.set_ylabel(AXIS[quantity])
         log_axis(ax.yaxis, words.seconds if quantity == "seconds" else words.number)
+        beside(ax, ends, place.height)
     return figure
 
 
@@ -92,7 +93,8 @@ class _Place:
         return x / w, 1 - y / h, self.width / w, self.height / h
 
 
-def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height: float) -> None:
+def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look) -> list[Name]:
+    """Lines, crosses and shades; the names of the lines, to be set beside them once the axes stand."""
     dims = sorted(part["dim"].unique())
     best, named, never = best_cd(part), [], []
     for label, own in by_label(part):
@@ -120,7 +122,7 @@ def _panel(ax: Axes, part: DataFrame, powers: dict[str, str], look: Look, height
     _shade(ax, part, look)
     if never:
         ax.set_xlabel(f"dimension d\nnot reached: {_wrapped(never)}")
-    beside(ax, named, height)
+    return named
 
 
 def _best(ax: Axes, best: DataFrame, power: str, look: Look) -> list[Name]:
