@@ -8,7 +8,9 @@ import re
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -79,8 +81,8 @@ class Board:
 
 
 def _text(path: str) -> str:
-    with open(path) as file:
-        return file.read()
+    with open(path, "rb", buffering=0) as file:  # a buffer and a decoder take longer than the kernel
+        return file.read().decode()
 
 
 def _cpus() -> list[int]:
@@ -102,7 +104,7 @@ def _machine() -> tuple[float, float]:
     except OSError:
         return math.nan, math.nan
     cores = {f"cpu{cpu}" for cpu in _cpus()}
-    lines = (line.split() for line in text.splitlines() if line.startswith("cpu"))
+    lines = (line.split() for line in text.partition("\nintr")[0].splitlines())
     rows = [[*map(int, numbers)] for name, *numbers in lines if name in cores]
     # user, nice, system, idle, iowait, irq, softirq, steal
     busy = sum(row[0] + row[1] + row[2] + row[5] + row[6] for row in rows)
@@ -112,12 +114,16 @@ def _machine() -> tuple[float, float]:
 def _numbers(name: str) -> list[float]:
     """A number of each core that this process may use, from the kernel's folder of processors."""
     found = []
-    for cpu in _cpus():
-        try:
-            found.append(float(_text(f"{CPU}/cpu{cpu}/{name}")))
-        except (OSError, ValueError):
-            continue
+    for path in _files(CPU, name, *_cpus()):
+        with suppress(OSError, ValueError):
+            found.append(float(_text(path)))
     return found
+
+
+@cache
+def _files(folder: Path, name: str, *cpus: int) -> tuple[str, ...]:
+    """Those that there are: a virtual machine has none, and to look for one takes as long as to read it."""
+    return tuple(path for cpu in cpus if os.path.exists(path := f"{folder}/cpu{cpu}/{name}"))
 
 
 def _heat() -> float:
@@ -173,7 +179,8 @@ def reset_peak(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         return
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        with open("/proc/self/clear_refs", "wb", buffering=0) as file:
+            file.write(b"5")
     except OSError:
         return
 

@@ -35,7 +35,7 @@ from ebmark.runners.limits import capped
 from ebmark.runners.patches import Patches
 from ebmark.runners.ray import RayRunner
 from ebmark.runners.slots import Flight, Slots
-from ebmark.runners.worker import GROWTH, Hello, Worker
+from ebmark.runners.worker import GROWTH, Answer, Hello, UnreadableError, Worker, packed, unpacked
 from ebmark.store import read
 from ebmark.trial import Budget, Trial
 from tests.study_text import study_text
@@ -160,6 +160,19 @@ def test_a_worker_that_the_memory_monitor_ends_is_out_of_memory(runner, monkeypa
     (row,) = rows(runner, job("dsm", seed=30))
     assert (row["status"], row["attempt"]) == ("oom", 1)
     assert row["reason"] == "ended by Ray's memory monitor, with 23.1GB used / 23.5GB of its machine"
+
+
+def test_what_cannot_travel_is_said_in_a_line_and_never_raised_where_the_run_goes_on():
+    class Own:
+        """Known in here only."""
+
+    worker = Worker.__new__(Worker)
+    worker._answer = lambda jobs, place: Answer(records=(Own(),), worn="tired")
+    answer = unpacked(worker.run(packed(((), None))))
+    assert (answer.records, answer.worn) == ((), "tired")
+    assert "Own" in answer.failure and "\n" not in answer.failure
+    with pytest.raises(UnreadableError, match="No module named 'nowhere'"):
+        unpacked(b"cnowhere\nThing\n.")
 
 
 def test_a_plugin_that_cannot_be_imported_is_one_line_before_anything_starts(cli, tmp_path):
@@ -356,7 +369,7 @@ def test_the_gpu_of_a_killed_worker_serves_the_next_within_ten_seconds():
         def hello(self):
             return None
 
-        def run(self, jobs, place):
+        def run(self, task):
             time.sleep(1e6)
 
     owner = ray.remote(num_gpus=1, num_cpus=0, max_restarts=0)(Owner)

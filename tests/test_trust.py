@@ -149,11 +149,10 @@ def test_peak_memory_is_that_of_the_trial_and_not_of_an_earlier_one():
 
 
 def test_what_the_kernel_does_not_say_is_not_distrusted(monkeypatch: pytest.MonkeyPatch):
-    def absent(*args: object) -> None:
+    def absent(*args: object, **settings: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(readings, "_text", absent)
-    monkeypatch.setattr(readings.Path, "write_text", absent)
+    monkeypatch.setattr(readings, "open", absent, raising=False)
     monkeypatch.setattr(readings.os, "getloadavg", absent)
     with Watch() as watch:
         spin(0.05)
@@ -167,6 +166,7 @@ def test_a_core_below_its_base_frequency_and_heat_are_seen_where_the_kernel_tell
     monkeypatch.setattr(readings, "CPU", tmp_path)
     monkeypatch.setattr(readings, "_cpus", lambda: [0, 3])
     assert math.isnan(readings.clock()) and readings._heat() == 0
+    readings._files.cache_clear()  # a machine has its files before a process begins
     for cpu, now in ((0, 800_000), (1, 9_000_000), (3, 2_400_000)):
         for name, value in (("scaling_cur_freq", now), ("base_frequency", 3_000_000)):
             path = tmp_path / f"cpu{cpu}" / "cpufreq" / name

@@ -22,7 +22,7 @@ from ebmark.runners.nodes import NodeWatch
 from ebmark.runners.placement import nodes, slots
 from ebmark.runners.reasons import detail, times, used
 from ebmark.runners.slots import GRACE, Flight, Slot, Slots
-from ebmark.runners.worker import Answer, Hello, Worker
+from ebmark.runners.worker import Answer, Hello, UnreadableError, Worker, unpacked
 from ebmark.saves import Saves
 
 RETRIES = 2
@@ -140,10 +140,11 @@ class RayRunner:
         """What a slot has answered, or what became of it."""
         errors = self._ray.exceptions
         try:
-            answer: Hello | Answer = self._ray.get(slot.next)
+            found = self._ray.get(slot.next)
+            answer: Hello | Answer = found if isinstance(found, Hello) else unpacked(found)
         except errors.OutOfMemoryError as error:
             yield from self._replace(slot, "oom", f"ended by Ray's memory monitor{used(error)}")
-        except errors.RayError as error:
+        except (errors.RayError, UnreadableError) as error:
             yield from self._replace(slot, "", detail(error))
         else:
             if isinstance(answer, Hello):

@@ -15,7 +15,7 @@ from typing import Any
 
 from ebmark.record import Row
 from ebmark.runners import Job, Node, Running
-from ebmark.runners.worker import Hello
+from ebmark.runners.worker import Hello, packed
 
 GRACE = 5.0  # seconds after its deadline that a trial may take to stop by itself and send its record
 AHEAD = 2  # short tasks that wait behind the one that runs, so that the slot never waits for the driver
@@ -98,7 +98,7 @@ class Slot:
 
     def send(self, flight: Flight, place: Any) -> None:
         """Sends a task to the worker."""
-        flight.ref = self.worker.run.remote(flight.jobs, place)
+        flight.ref = self.worker.run.remote(packed((flight.jobs, place)))
         self.flights.append(flight)
         if len(self.flights) == 1:
             self._start()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch._dynamo  # noqa: F401  # torch imports it for its first optimiser: no trial shall wait for it
 
@@ -54,6 +56,27 @@ class Answer:
     worn: str = ""
 
 
+class UnreadableError(Exception):
+    """What a worker has sent cannot be read here."""
+
+
+def packed(what: object) -> bytes:
+    """What travels between driver and workers: Ray looks for code to send, too: ten times as long."""
+    return pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+
+
+def unpacked(sent: bytes) -> Any:
+    """The content of what was ``packed``.
+
+    Raises:
+        UnreadableError: it holds something that is not known here.
+    """
+    try:
+        return pickle.loads(sent)
+    except Exception as error:  # pickle may raise anything
+        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+
+
 class Worker:
     """Runs trials one after the other; never raises.
 
@@ -70,6 +93,9 @@ class Worker:
         self._threads = set(threading.enumerate())
         self._patches = Patches()
         self._resident = 0  # bytes, after the first trial
+        # What was imported stays: Python need not look through it for garbage in the midst of a trial.
+        gc.collect()
+        gc.freeze()
 
     def hello(self) -> Hello:
         """Answers once the worker can run a trial: torch is imported, its start-up is over."""
@@ -78,8 +104,23 @@ class Worker:
         node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
         return Hello(node=node, address=address, pid=os.getpid(), env=described())
 
-    def run(self, jobs: Sequence[Job], place: Place) -> Answer:
-        """Runs the jobs of one task, unless an earlier one has worn the worker out."""
+    def run(self, task: bytes) -> bytes:
+        """Runs the jobs of one task, unless an earlier one has worn the worker out.
+
+        Args:
+            task: ``packed`` jobs, and the place.
+
+        Returns:
+            A ``packed`` answer.
+        """
+        jobs, place = unpacked(task)
+        answer = self._answer(jobs, place)
+        try:
+            return packed(answer)
+        except Exception as error:  # noqa: BLE001  # a plug-in has put something of its own into a record
+            return packed(Answer(failure=_one_line(error), worn=answer.worn))
+
+    def _answer(self, jobs: Sequence[Job], place: Place) -> Answer:
         if self._worn:
             return Answer(worn=self._worn)
         answer = self._run(jobs, place)
@@ -93,8 +134,7 @@ class Worker:
             with capped(self._memory):
                 return Answer(records=tuple(execute_together(trials, place, attempts)))
         except BaseException as error:  # noqa: BLE001  # a plug-in may raise anything, also while it is imported
-            text = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            return Answer(failure=text)
+            return Answer(failure=_one_line(error))
 
     def _wear(self) -> str:
         """What a trial has left behind that would disturb or mistime the next; a few microseconds."""
@@ -117,3 +157,7 @@ class Worker:
         if any(is_file(ref.name) for ref in used) and (found := self._patches.found()):
             return f"replaced by a plug-in: {', '.join(found[:5])}"
         return ""
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
