@@ -17,7 +17,7 @@ from ebmark.errors import SpecError
 
 TYPES = (torch.float32, torch.float64)
 RAYS, FAR = 64, 1e3  # directions, and how far out along them, in root mean square deviations of the data
-ROWS, CALLS = 32, 1000  # data points from which every direction is looked along, fewer above d = 30
+ROWS, LOOKS = 32, 1000  # data points from which every direction is looked along, fewer above d = 30
 REACH = (5.0, 10.0, 15.0, 20.0)  # of the data's deviations; at 10 the sampler still found log Z, at 30 not
 FLAT = 1.0  # nats
 
@@ -111,13 +111,13 @@ def doubts(energy: Callable[[Tensor], Tensor], x: Tensor, *, widths: bool) -> It
         x: the data.
         widths: look along every direction for a model much wider than the data.
     """
-    with torch.no_grad():
-        if slow := _slow_rays(energy, x):
-            yield f"along {slow} of {RAYS} rays the energy grows too slowly far out: Z may be infinite"
-        if widths and _wide(energy, x):
-            yield f"in some direction the model is more than {REACH[-1]:g} times as wide as the data"
+    if slow := _slow_rays(energy, x):
+        yield f"along {slow} of {RAYS} rays the energy grows too slowly far out: Z may be infinite"
+    if widths and _wide(energy, x):
+        yield f"in some direction the model is more than {REACH[-1]:g} times as wide as the data"
 
 
+@torch.no_grad()
 def _slow_rays(energy: Callable[[Tensor], Tensor], x: Tensor) -> int:
     """The rays along which E grows by less than d log 2 from a distance to twice it.
 
@@ -132,10 +132,11 @@ def _slow_rays(energy: Callable[[Tensor], Tensor], x: Tensor) -> int:
     return int((far - near < d * math.log(2)).sum())  # where both are infinite the difference is NaN
 
 
+@torch.no_grad()
 def _wide(energy: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     """Whether from half of the data the energy stays flat 20 deviations long, along some axis of theirs."""
     n, d = x.shape
-    rows = x[torch.linspace(0, n - 1, max(4, min(ROWS, CALLS // d)), device=x.device).long()]
+    rows = x[torch.linspace(0, n - 1, max(4, min(ROWS, LOOKS // d)), device=x.device).long()]
     centred = (x - x.mean(0)).double()
     covariance = centred.mT @ centred / n
     tiny = 1e-12 * covariance.diagonal().mean() * torch.eye(d, dtype=torch.float64, device=x.device)
@@ -144,7 +145,7 @@ def _wide(energy: Callable[[Tensor], Tensor], x: Tensor) -> bool:
     for axis in L.mT:
         for sign in (1, -1):
             steps = sign * torch.tensor(REACH, dtype=x.dtype, device=x.device)
-            along = torch.stack([energy(rows + step * axis) for step in steps])
+            along = energy(rows + steps[:, None, None] * axis)
             if (along - E < FLAT).all(0).double().mean() > 0.5:
                 return True
     return False

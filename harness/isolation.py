@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -73,12 +74,13 @@ def _state() -> Iterator[tuple[Callable[[Any], object], Any]]:
     yield _streams, (sys.stdout, sys.stderr)
     yield _collector, gc.isenabled()
     yield _warnings, warnings.filters[:]
-    yield _cores, os.sched_getaffinity(0)
+    if hasattr(os, "sched_getaffinity"):  # Linux has it
+        yield _cores, os.sched_getaffinity(0)
     if numpy := sys.modules.get("numpy"):
         yield _floating_errors, numpy.geterr()
     if threading.current_thread() is threading.main_thread():
         yield _signals, [(number, signal.getsignal(number)) for number in SIGNALS]
-        yield _alarm, signal.getitimer(signal.ITIMER_REAL)
+        yield _alarm, (signal.getitimer(signal.ITIMER_REAL), time.monotonic())
     yield _environment, _variables()
     with suppress(OSError):  # the folder may be gone
         yield _folder, os.getcwd()
@@ -115,13 +117,16 @@ def _floating_errors(before: dict[str, Any]) -> None:
 
 def _signals(before: list[tuple[int, Any]]) -> None:
     for number, handler in before:
-        if signal.getsignal(number) is not handler:
+        # None: set outside Python, which cannot put it back.
+        if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)
 
 
-def _alarm(before: tuple[float, float]) -> None:
-    if signal.getitimer(signal.ITIMER_REAL)[0] > before[0]:  # one that was there goes on
-        signal.setitimer(signal.ITIMER_REAL, *before)
+def _alarm(before: tuple[tuple[float, float], float]) -> None:
+    (left, interval), since = before
+    if left:  # one that was there rings when it would have rung, at once if that is past
+        left = max(left - (time.monotonic() - since), 1e-6)
+    signal.setitimer(signal.ITIMER_REAL, left, interval)
 
 
 def _variables() -> dict[bytes, bytes]:

@@ -53,7 +53,7 @@ def trial(method="dsm", *, settings=None, network="quadratic", args=None, more=N
 def interrupted(monkeypatch, asked, place, after):
     """Runs an attempt up to a step at which its process dies."""
 
-    class KilledError(BaseException):
+    class KilledError(KeyboardInterrupt):
         """As if by the kernel: nothing of the attempt handles it."""
 
     def step(self, real=Training.step):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from ebmark.bar import Bar
 from ebmark.console import Console
 from ebmark.costs import Measured
 from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
+from ebmark.env import cores
 from ebmark.locations import Location
 from ebmark.predict import Costs, Prediction, bases, wall_shares
 from ebmark.showing import duration
@@ -98,7 +98,7 @@ class _Rest:
 
 
 def _rest(study: Study, folder: Location, todo: list[Trial], costs: Costs) -> _Rest:
-    slots, follow = len(os.sched_getaffinity(0)), undecided(study, folder)
+    slots, follow = cores(), undecided(study, folder)
     return _Rest(
         trials=len(todo),
         work=sum(costs.predict(trial).seconds for trial in todo),

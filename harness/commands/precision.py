@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from ebmark import registry, stats
 from ebmark.console import Console
 from ebmark.costs import Measured
+from ebmark.env import cores
 from ebmark.errors import SpecError
 from ebmark.headline import SIDES, Versus, headline, stacked
 from ebmark.locations import Location
@@ -59,7 +59,7 @@ def show(
     seconds = _seconds(study, folder, measured)
     console.table([_shown(row) for row in rows], COLUMNS)
     more, work = _more(rows, seconds)
-    slots = len(os.sched_getaffinity(0))
+    slots = cores()
     met = sum(row["needed"] <= row["seeds"] for row in rows)
     console.say(
         f"{met} of {len(rows)} comparisons with the best are within {precision:.0%} already; "

@@ -50,7 +50,8 @@ def end_children() -> None:
         while True:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-            children = _children()
+            if not (children := _children()):  # where the system lists no processes
+                return
             for child in children:
                 with suppress(OSError):
                     os.kill(child, signal.SIGKILL)

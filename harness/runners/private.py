@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ebmark.env import cores
 from ebmark.errors import EbmarkError
 
 # Ray reads all of these when it is imported.
@@ -52,7 +53,7 @@ def start() -> Any:
     with _home(folder), contextlib.chdir(folder):
         ray.init(
             address="local",
-            num_cpus=len(os.sched_getaffinity(0)),
+            num_cpus=cores(),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
