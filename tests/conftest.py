@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("RAY_ADDRESS", None)
     os.environ.update(ISOLATED_RAY, HOME=str(home), RAY_TMPDIR=str(folder), RAY_AUTH_TOKEN_PATH=str(token))
     os.environ.update(dict.fromkeys(SINGLE_THREAD, "1"))
-    # A shell starts what is in the background with it ignored; the runs that tests interrupt would inherit that.
+    # A shell starts what is in the background with it ignored, and what tests interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
