@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from ebmark.report import frames, sections, words
-from ebmark.report.grid import sort_key
+from ebmark.report.grid import Grid, cells, literal, markdown, sort_key
 from ebmark.report.look import Look
-from ebmark.report.page import breakable, fine, literal
+from ebmark.report.page import breakable, fine
 from tests import synthetic
 from tests.synthetic import FEW, SMALL, TARGET, Made, small
 
@@ -152,3 +152,31 @@ def test_names_of_methods_are_no_markup():
         "at d\u00a0=\u00a08 it is <code>--seeds 5</code>, d^−0.4 [−0.5, −0.3]"
     )
     assert str(fine("nce[scale=-1] on 2026-11-25")) == "nce[scale=-1] on 2026-11-25"
+
+
+def test_code_on_the_page_can_be_copied_and_run():
+    assert str(fine("3 s with `lr = 5`, -1 with `cd[scale = -1]`")) == (
+        "3\u00a0s with <code>lr = 5</code>, −1 with <code>cd[scale = -1]</code>"
+    )
+    assert str(fine("`a < b`")) == "<code>a &lt; b</code>"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("`a < b` < c", "`a < b` &lt; c"),
+        ("`<b>", "`&lt;b>"),
+        (r"\`<b>`", r"\`&lt;b>`"),
+        ("``<b>`", "``&lt;b>`"),
+        ("`a``b` <c> `d`", "`a``b` &lt;c> `d`"),
+        ("`a | b` <c> `d`", "`a | b` &lt;c> `d`"),
+        ("`a\n<b>`", "`a\n&lt;b>`"),
+    ],
+)
+def test_only_what_markdown_takes_for_code_keeps_its_signs(text, shown):
+    assert literal(text) == shown
+
+
+def test_code_does_not_reach_from_one_cell_into_the_next():
+    grid = Grid(name="g", title="", caption="", head=["`", "<i>`"], rows=[cells("`a|b", "<b>`")])
+    assert markdown(grid) == "| ` | &lt;i>` |\n| --- | --- |\n| `a\\|b | &lt;b>` |"

@@ -26,6 +26,8 @@ _NUMBER = re.compile(
     r"\[?(?:d\^)?(?:([-−+]?[\d,]*\.?\d+) × )?(?:10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)|([-−+]?[\d,]*\.?\d+)|(∞))"
     r"(?: (µs|ms|s|min|h)\b)?"
 )
+# As CommonMark reads a line from the left: a letter behind \, code, backticks that open none.
+_CODE = re.compile(r"\\.|(`+)(?!`)[^\n]+?(?<!`)\1(?!`)|`+")
 _SHARED = re.compile(r"\[?\((-?[\d.]+) ± [\d.]+\) × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)")
 
 
@@ -102,7 +104,17 @@ def markdown(grid: Grid) -> str:
 
 
 def _pipe(text: str) -> str:
-    return text.replace("|", "\\|")
+    return literal(text).replace("|", "\\|")
+
+
+def literal(text: str) -> str:
+    """Text for Markdown, in which a name is no element; within code nothing is one anyway."""
+    shown, end = "", 0
+    for found in _CODE.finditer(text):
+        shown += text[end : found.start()].replace("<", "&lt;")
+        shown += found[0] if found[1] else found[0].replace("<", "&lt;")
+        end = found.end()
+    return shown + text[end:].replace("<", "&lt;")
 
 
 def latex(grid: Grid) -> str:

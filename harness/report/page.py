@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from pandas import DataFrame
 
 from ebmark.report.frames import Tables, load
-from ebmark.report.grid import csv, latex, markdown, sort_key
+from ebmark.report.grid import csv, latex, literal, markdown, sort_key
 from ebmark.report.inline import inline
 from ebmark.report.look import Look, Picture, png, settle, svg, theme
 from ebmark.report.section import ABSENT, LIMITS, Report
@@ -136,16 +136,17 @@ UNITS = "µs|ms|s|min|h|F|nats|%"
 
 
 def fine(text: str) -> Markup:
-    """Text for the page: code between backticks, no line ends within ``d = 8`` or ``3 ms``, minus signs."""
+    """Text for the page: no line ends within ``d = 8`` or ``3 ms``, minus signs; code as it was typed."""
+    parts = re.split(r"`([^`]+)`", text)  # code at the odd places
+    parts[::2] = [str(escape(_prose(part))) for part in parts[::2]]
+    parts[1::2] = [f"<code>{escape(part)}</code>" for part in parts[1::2]]
+    return Markup("".join(parts))
+
+
+def _prose(text: str) -> str:
     text = re.sub(r" ([=≤≥±×]) (?=[-\d])", "\u00a0\\1\u00a0", text)
     text = re.sub(rf"(?<=\d) (?=(?:{UNITS})(?!\w))", "\u00a0", text)
-    text = re.sub(r"(?<![\w=*-])-(?=[\d.])|(?<=\^)-(?=\d)", "−", text)
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def literal(text: str) -> str:
-    """Text for Markdown, in which a name is no element."""
-    return text.replace("<", "&lt;")
+    return re.sub(r"(?<![\w=*-])-(?=[\d.])|(?<=\^)-(?=\d)", "−", text)
 
 
 def breakable(text: str) -> Markup:
