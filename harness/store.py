@@ -29,20 +29,15 @@ from ebmark.parts import (
     write_table,
 )
 from ebmark.record import SCHEMA, Record
+from ebmark.rows import Loaded, attempts, curve_rows, env_rows, in_order, newest_rows
 from ebmark.saves import forget, tidy
 from ebmark.tables import (
     PARTED,
-    Loaded,
     Tables,
-    attempts,
-    curve_rows,
     done,
-    env_rows,
-    in_order,
     latest,
     load,
     model_path,
-    newest_rows,
     read,
     read_model,
     read_samples,
@@ -91,7 +86,10 @@ class Store:
         self._lock.release()
 
     def append(self, records: Sequence[Record]) -> None:
-        """Stores the records, each the newest of its trial: the rows of all or, on an error, of none."""
+        """Stores the records, each the newest of its trial: the rows of all or, on an error, of none.
+
+        All rows of a table go into one part: readers take the curve of an attempt from one (``curve_rows``).
+        """
         with one_line_errors(self.folder):
             self._lock.check()
         rows = _rows(records, self._environments)

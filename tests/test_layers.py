@@ -33,7 +33,7 @@ LAYERS: Mapping[int, str] = {
     "ebmark.conformance ebmark.gradient_test ebmark.rehearsal ebmark.method_page "
     "ebmark.dataset_check ebmark.metric_check ebmark.plugin_checks",
     5: "ebmark.lease ebmark.address "
-    "ebmark.merging ebmark.wide "
+    "ebmark.merging ebmark.wide ebmark.rows "
     "ebmark.runners ebmark.store ebmark.tables ebmark.parts ebmark.costlane ebmark.machines ebmark.lock "
     "ebmark.tuning ebmark.planfile ebmark.runfile ebmark.roundsfile ebmark.schema_page",
     6: "ebmark.stats ebmark.report",

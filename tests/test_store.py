@@ -310,6 +310,22 @@ def test_steps_of_an_attempt_whose_trial_was_lost_are_not_mixed_with_those_of_th
         assert steps() == {"a": [0, 1], "b": [0, 1, 2]}
 
 
+def test_an_attempt_is_never_split_over_parts(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of an attempt the newest part alone is read, however long its curve is and however it was written."""
+    monkeypatch.setattr(parts, "_GROUP", 1000)  # rows that a compaction writes at a time
+    with Store(folder) as writer:
+        writer.append([record("a", steps=5000), record("b", steps=5000)])
+        writer.append([record("a", 2, steps=5000)])
+        for when in ("appended", "compacted"):
+            places = [
+                pd.read_parquet(path, columns=["id", "attempt"]).drop_duplicates()
+                for path in sorted((folder / "curve").glob("*.parquet"))
+            ]
+            assert not pd.concat(places).duplicated().any(), when
+            assert store.read(folder).curve.groupby("id").size().to_dict() == {"a": 5000, "b": 5000}, when
+            writer.compact()
+
+
 # --- folders that are none -------------------------------------------------------------------------------
 
 

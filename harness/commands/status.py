@@ -15,10 +15,11 @@ from ebmark.costlane import read_lane
 from ebmark.locations import Location
 from ebmark.lock import is_locked
 from ebmark.planfile import read_plan
+from ebmark.rows import newest_rows
 from ebmark.runfile import read_run
 from ebmark.showing import described, duration
 from ebmark.store import done
-from ebmark.tables import load, must_be_results, newest_rows
+from ebmark.tables import load, must_be_results
 
 SHOWN = 8  # running trials, longest first, and failed ones; `--json` and the report have all
 NO_FAILURE = ("ok", "skipped", "cancelled")
