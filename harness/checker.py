@@ -112,10 +112,10 @@ class Checker:
             found.extend(
                 MethodEntry(
                     ref=ref,
-                    lr=own_rate(registry.make(ref)),
+                    declared_lr=own_rate(registry.make(ref)),
                     datasets=only,
                     budget=budget,
-                    own_lr=table.lr,
+                    study_lr=table.lr,
                 )
                 for ref in refs
             )

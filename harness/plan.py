@@ -34,15 +34,15 @@ class MethodEntry:
         ref: its name and settings.
         datasets: those it is restricted to, None for no restriction.
         budget: of its own, None for the study's.
-        lr: the rate of the energy's optimiser that the method declares.
-        own_lr: the rate that the study gives this method alone, None for the study's.
+        declared_lr: the rate of the energy's optimiser that the method declares.
+        study_lr: the rate that the study gives this method alone, None for the study's.
     """
 
     ref: Ref
-    lr: float
+    declared_lr: float
     datasets: frozenset[str] | None = None
     budget: Budget | None = None
-    own_lr: float | None = None
+    study_lr: float | None = None
 
     def on(self, cell: Cell) -> bool:
         """Whether the study asks for the method there."""
@@ -134,10 +134,10 @@ class Study:
                 yield self._result(seed, cell, method, optimiser)
 
     def _rates(self, method: MethodEntry) -> tuple[Optimiser, ...]:
-        """The study's optimisers, or one at the method's own rate."""
-        if method.own_lr is None:
+        """The study's optimisers, or one at the rate that it gives this method."""
+        if method.study_lr is None:
             return self.optimisers
-        return (replace(self.optimisers[0], lr=method.own_lr),)
+        return (replace(self.optimisers[0], lr=method.study_lr),)
 
     def _result(self, seed: int, cell: Cell, method: MethodEntry, optimiser: Optimiser) -> Trial:
         return Trial(
@@ -189,7 +189,7 @@ class Study:
     def _at(self, method: MethodEntry, factor: float) -> Optimiser:
         """The method's optimiser in this study with ``factor`` times its rate."""
         own = self._rates(method)[0]
-        return replace(own, lr=factor * (own.lr or method.lr))
+        return replace(own, lr=factor * (own.lr or method.declared_lr))
 
     def tuned(self, chosen: Callable[[Sequence[Trial]], float | None]) -> list[Trial]:
         """The trials of the quality lane at the chosen rates, seeds slowest.
