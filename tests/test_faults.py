@@ -265,7 +265,8 @@ def whole_process():
             gc.isenabled(),
             warnings.filters[:],
         ),
-        "process": (os.getcwd(), dict(os.environ), os.sched_getaffinity(0)),
+        "process": (os.getcwd(), dict(os.environ)),
+        "cores": os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None,
         "numpy": numpy.geterr(),
         "signals": [signal.getsignal(number) for number in SIGNALS],
         "alarm": signal.getitimer(signal.ITIMER_REAL)[0] < 1e5,  # pytest's own may be there

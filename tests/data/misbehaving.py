@@ -156,7 +156,8 @@ class Meddles(_Plain):
         sys.stdout = None  # type: ignore[assignment]
         gc.disable()
         warnings.simplefilter("ignore")
-        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+        if hasattr(os, "sched_setaffinity"):  # Linux
+            os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
         numpy.seterr(all="raise")
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
