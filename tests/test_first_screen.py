@@ -158,6 +158,7 @@ def test_code_on_the_page_can_be_copied_and_run():
     assert str(fine("3 s with `lr = 5`, -1 with `cd[scale = -1]`")) == (
         "3\u00a0s with <code>lr = 5</code>, −1 with <code>cd[scale = -1]</code>"
     )
+    assert str(breakable("phi4: error / d ≤ 0.3")) == "phi4:<wbr> error / d\u00a0≤\u00a00.3"
     assert str(fine("`a < b`")) == "<code>a &lt; b</code>"
 
 

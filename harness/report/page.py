@@ -144,14 +144,19 @@ def fine(text: str) -> Markup:
 
 
 def _prose(text: str) -> str:
-    text = re.sub(r" ([=≤≥±×]) (?=[-\d])", "\u00a0\\1\u00a0", text)
+    text = _joined(text)
     text = re.sub(rf"(?<=\d) (?=(?:{UNITS})(?!\w))", "\u00a0", text)
     return re.sub(r"(?<![\w=*-])-(?=[\d.])|(?<=\^)-(?=\d)", "−", text)
 
 
+def _joined(text: str) -> str:
+    """No line ends beside a sign in front of a number."""
+    return re.sub(r" ([=≤≥±×]) (?=[-\d])", "\u00a0\\1\u00a0", text)
+
+
 def breakable(text: str) -> Markup:
     """A name that a narrow window may break where its parts meet, where it is long."""
-    whole = str(escape(text))
+    whole = str(escape(_joined(text)))
     return Markup(whole if len(text) <= SHORT else re.sub(r"([\[,_:])(?=.)", r"\1<wbr>", whole))
 
 
