@@ -12,13 +12,13 @@ from pandas import DataFrame
 from ebmark import registry, stats
 from ebmark.api import Metric
 from ebmark.errors import EbmarkError
+from ebmark.record import FAILED
 from ebmark.stats import Array
 from ebmark.tables import Tables
 
 METHOD = ["lane", "method_label", "method_args"]
 PLACE = ["dataset_label", "dataset_args", "dim", "network", "network_args"]
 PAIR = ["seed", "repeat", "rate_factor"]
-FAILED = ("diverged", "timeout", "oom", "crashed")
 SOURCES = ("", "smc")  # what may be ranked: the energy, and samples by the sampler that all share
 DIAGNOSTIC = "log_"
 SPEED = "step_seconds"

@@ -17,6 +17,7 @@ from ebmark.parts import part_paths
 from ebmark.planfile import write_plan
 from ebmark.predict import Costs, wall_shares
 from ebmark.progress import Progress
+from ebmark.record import FAILED
 from ebmark.runfile import remove_run
 from ebmark.runners import Job, Runner
 from ebmark.schedule import run_lanes
@@ -25,8 +26,6 @@ from ebmark.store import Store, done, read
 from ebmark.study import Study
 from ebmark.trial import Trial
 from ebmark.tuning import chooser, metric_name
-
-FAILED = ("diverged", "timeout", "oom", "crashed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ from ebmark.costlane import CostLane, read_lane
 from ebmark.locations import Location
 from ebmark.parts import read_text
 from ebmark.planfile import read_plan
-from ebmark.tables import PARTED, Loaded, kept, load_all, warnings
+from ebmark.rows import Loaded, kept
+from ebmark.tables import PARTED, load_all, warnings
 
 _VALUES = ["id", "step", "metric", "source", "value"]  # what two runs of one trial should agree in
 

@@ -15,9 +15,10 @@ from ebmark.errors import EbmarkError
 from ebmark.locations import Location
 from ebmark.pace import Pace, kind_of
 from ebmark.record import Record, Row
+from ebmark.report.words import counted
 from ebmark.runfile import remove_run, write_run
 from ebmark.runners import Node
-from ebmark.showing import Lines, counted, described, duration, labels
+from ebmark.showing import Lines, described, duration, labels
 
 EVERY = 2.0  # seconds between two writings of the file
 WINDOW = 60.0  # seconds over which the rate is taken

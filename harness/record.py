@@ -22,6 +22,8 @@ STATUSES = {
     "skipped": "the method declines this data set or network, by declaration",
     "cancelled": "interrupted by the user",
 }
+NO_FAILURE = ("ok", "skipped", "cancelled")
+FAILED = tuple(status for status in STATUSES if status not in NO_FAILURE)
 LANES = ("quality", "tune", "cost")
 
 

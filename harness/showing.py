@@ -133,11 +133,6 @@ def described(row: Row) -> str:
     return f"{row['method_label']} on {row['dataset_label']}{dim} seed {row['seed']}{lane}"
 
 
-def counted(n: int, what: str) -> str:
-    """``1 trial``, ``2 trials``."""
-    return f"{n} {what}" + "s" * (n != 1)
-
-
 def duration(seconds: float) -> str:
     """Two digits that a person reads: 42 s, 3 min 10 s, 2 h 05 min."""
     seconds = round(seconds)

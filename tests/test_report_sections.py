@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ebmark.record import FAILED
 from ebmark.report import (
     chain_figures,
     dataset_sections,
@@ -110,7 +111,7 @@ def test_shares_of_failures_are_those_that_were_made(study):
     assert shares.loc["cd[k=100]", "timeout"] == pytest.approx(3 / shares.loc["cd[k=100]", "runs"])
     assert shares.loc["sm", "oom"] == pytest.approx(5 / shares.loc["sm", "runs"])
     quiet = shares.drop(["adversarial", "cd[k=100]", "sm"])
-    assert (quiet[[*stability.FAILED]] == 0).all().all()
+    assert (quiet[[*FAILED]] == 0).all().all()
 
 
 def test_failures_are_counted_where_they_happened(study):

@@ -11,10 +11,11 @@ from ebmark import registry
 from ebmark.bar import Bar
 from ebmark.console import Console
 from ebmark.costs import Measured
-from ebmark.drive import FAILED, missing, planned_lane, tuned, undecided
+from ebmark.drive import missing, planned_lane, tuned, undecided
 from ebmark.env import cores
 from ebmark.locations import Location
 from ebmark.predict import Costs, Prediction, bases, wall_shares
+from ebmark.record import FAILED
 from ebmark.showing import duration
 from ebmark.store import done
 from ebmark.study import Study

@@ -13,11 +13,12 @@ from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
 from ebmark.locations import Location
 from ebmark.parts import to_frame
+from ebmark.record import NO_FAILURE
+from ebmark.report.words import counted
 from ebmark.rounds import in_rounds
 from ebmark.roundsfile import Rounds
 from ebmark.runners import Runner
 from ebmark.saves import Saves
-from ebmark.showing import counted
 from ebmark.store import read
 from ebmark.study import Study
 from ebmark.tables import load
@@ -135,7 +136,7 @@ def _tell(console: Console, study: Study, outcome: Outcome, rounds: Rounds | Non
         )
         console.say(f"go on with: {command}")
     else:
-        if outcome.counts.keys() - {"ok", "skipped", "cancelled"} and "--rerun" not in command:
+        if outcome.counts.keys() - {*NO_FAILURE} and "--rerun" not in command:
             console.say(f"the report says why some failed; to try them again: {command} --rerun failed")
         console.say(f"next: ebmark report {outcome.folder}")
     console.document(

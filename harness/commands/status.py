@@ -15,6 +15,7 @@ from ebmark.costlane import read_lane
 from ebmark.locations import Location
 from ebmark.lock import is_locked
 from ebmark.planfile import read_plan
+from ebmark.record import NO_FAILURE
 from ebmark.rows import newest_rows
 from ebmark.runfile import read_run
 from ebmark.showing import described, duration
@@ -22,7 +23,6 @@ from ebmark.store import done
 from ebmark.tables import load, must_be_results
 
 SHOWN = 8  # running trials, longest first, and failed ones; `--json` and the report have all
-NO_FAILURE = ("ok", "skipped", "cancelled")
 WHAT = ("id", "status", "method_label", "dataset_label", "dim", "seed", "lane", "repeat", "rate_factor")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pandas import DataFrame
 
 from ebmark import stats
+from ebmark.record import STATUSES
 from ebmark.report import words
 from ebmark.report.frames import Study
 from ebmark.report.targets import GOAL
@@ -14,8 +15,7 @@ def counts(study: Study) -> str:
     """How many trials of what, and how they ended: the line below the title."""
     trials = study.trials
     ended = trials["status"].value_counts()
-    order = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
-    states = ", ".join(f"{ended[name]:,} {name}" for name in order if name in ended)
+    states = ", ".join(f"{ended[name]:,} {name}" for name in STATUSES if name in ended)
     low, high = study.seeds
     seeds = words.counted(high, "seed") if low == high else f"{low} to {high} seeds"
     n = trials["label"].nunique()

@@ -7,6 +7,7 @@ from functools import partial
 from matplotlib.figure import Figure
 from pandas import DataFrame
 
+from ebmark.record import FAILED
 from ebmark.report import status_tables, words
 from ebmark.report.bars import stacked
 from ebmark.report.frames import Study
@@ -14,7 +15,6 @@ from ebmark.report.grid import Grid, cells, records
 from ebmark.report.look import Picture
 from ebmark.report.section import Section
 
-FAILED = ("diverged", "timeout", "oom", "crashed")
 TITLE = "Stability: what diverged and what failed"
 
 

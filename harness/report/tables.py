@@ -9,6 +9,7 @@ import numpy as np
 from pandas import DataFrame
 
 from ebmark import stats
+from ebmark.record import NO_FAILURE, STATUSES
 from ebmark.report import words
 from ebmark.report.cost_figures import PANELS, by_label, fits, usable
 from ebmark.report.frames import Study, finals
@@ -26,7 +27,7 @@ STEP_GROWTH = (
     "It holds in the measured range. –: nothing that may be compared."
 )
 CELL = ["dataset_label", "dim"]
-ORDER = ["ok", "diverged", "timeout", "oom", "crashed", "skipped", "cancelled"]
+ORDER = [*STATUSES]
 
 
 def exponents(cost: DataFrame) -> Grid:
@@ -49,7 +50,7 @@ def exponents(cost: DataFrame) -> Grid:
                 more = {"law": found.name, "law_c": found.c, "law_lo": found.lo, "law_hi": found.hi}
                 named = {"label": label, "quantity": quantity}
                 tidy.append({**named, **vars(fit), "d": largest, "cost": value, **more})
-        failed = part.loc[~part["status"].isin(["ok", "skipped", "cancelled"]), "status"].value_counts()
+        failed = part.loc[~part["status"].isin(NO_FAILURE), "status"].value_counts()
         row.append(", ".join(f"{n} {status}" for status, n in failed.items()) or "0")
         rows.append(cells(*row, *(laws.get((label, quantity), "–") for quantity in PANELS)))
     head = ["method", "wall-clock grows as", "one step", "passes grow as", "passes per point", "failed"]
