@@ -115,6 +115,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         drive(load("my_study.toml"), Path("results/mine"), SerialRunner, out=io.StringIO())
         for name in ("quickstart", "reference", "methods", "scaling-quick", "my_study", "scaling"):
             shutil.copytree("results/mine", f"results/{name}")
+        shutil.copytree("results/mine", "bucket/scaling")
     finally:
         os.chdir(here)
     return folder
@@ -144,6 +145,8 @@ def prepared(command: str, desk: Path) -> list[str]:
     if words[0] in ("run", "plan"):
         words = [word.replace("s3://", f"file://{desk}/") for word in words]
     else:  # there must be results
+        merged = "results/both" if words[0] == "merge" else "results/mine"
+        words = [merged if word == "s3://bucket/both" else word for word in words]
         words = ["results/mine" if word.startswith("s3://") else word for word in words]
         words = [
             "results/mine" if word == "results/pooled" and words[0] != "merge" else word for word in words
