@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO, TypeVar
 
+from ebmark.console import put
+
 WIDTH = 20
 EVERY = 0.2  # seconds between two drawings
 T = TypeVar("T")
@@ -65,10 +67,10 @@ class Bar:
         """Clears the line."""
         if self._length:
             self._write("")
-            print("\r", end="", file=self.out, flush=True)
+            put("\r", self.out, end="")
 
     def _write(self, line: str) -> None:
-        print(f"\r{line:<{self._length}}", end="", file=self.out, flush=True)
+        put(f"\r{line:<{self._length}}", self.out, end="")
         self._length = len(line)
 
 

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ebmark import __version__
-from ebmark.console import Console
+from ebmark.console import Console, put
 from ebmark.errors import EbmarkError
 from ebmark.verbs.plugins import check, doctor, ls, new
 from ebmark.verbs.results import compact, compare, export, merge, report, show, status
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(_fail(str(error)))
     except (KeyboardInterrupt, _Interrupted, typer.Abort):
         again = _typed(arguments)
-        print(f"interrupted; what was stored is kept; to start again: {again}", file=sys.stderr)
+        put(f"interrupted; what was stored is kept; to start again: {again}", sys.stderr)
         sys.exit(130)
     except Exception as error:
         # typer brings its own copy of click, whose usage errors have no public name.
@@ -102,5 +102,5 @@ def _usage(message: str, arguments: list[str]) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"ebmark: {message}", file=sys.stderr)
+    put(f"ebmark: {message}", sys.stderr)
     return 1

@@ -10,14 +10,34 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 
-def put(line: str, out: TextIO) -> None:
+def put(line: str, out: TextIO, end: str = "\n") -> None:
     """Prints a line; nothing once whoever reads has gone: a closed pipe or terminal must not end a run."""
     try:
-        print(line, file=out, flush=True)
+        print(line, file=out, end=end, flush=True)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.EIO):
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+class Terminal:
+    """A terminal for rich, which would raise in whatever thread draws next once it is closed."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.encoding = out.encoding
+
+    def isatty(self) -> bool:
+        """Whether lines can be redrawn: yes, also when nobody sees them any more."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Shows text at once."""
+        put(text, self._out, end="")
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
 
 
 class Console:

@@ -91,6 +91,11 @@ def get(kind: str, name: str) -> type[Plugin]:
         raise PluginError(f"{kind}s: {name!r} in {origins[0].origin} is broken: {one_line(error)}") from error
 
 
+def shipped(kind: str, name: str) -> bool:
+    """Whether the plug-in of that name came with ebmark."""
+    return any(claim.origin.startswith(f"ebmark.{kind}s.") for claim in claims(kind).get(name, ()))
+
+
 def kinds(name: str) -> list[str]:
     """The kinds of plug-in that a name or a file offers; imports the file, or nothing.
 

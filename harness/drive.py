@@ -126,7 +126,9 @@ def drive(
         write_lane(folder, lane)
         write_plan(folder, dict.fromkeys((trial.id for trial in plan), 0.0))
         if jobs:
-            trained, interrupted = _carry_out(study, store, plan, trials, jobs, make_runner, only, out)
+            trained, interrupted = _carry_out(
+                study, store, make_runner, plan=plan, trials=trials, jobs=jobs, only=only, out=out
+            )
         order = [trial.id for trial in plan]
         # A folder where nothing happened stays as it is, so that its report is still newer than it.
         warnings = store.compact(order) if jobs or len(part_paths(folder / "trials")) != 1 else ()
@@ -140,10 +142,11 @@ def drive(
 def _carry_out(
     study: Study,
     store: Store,
+    make_runner: Callable[[], Runner],
+    *,
     plan: list[Trial],
     trials: Sequence[Trial],
     jobs: Sequence[Job],
-    make_runner: Callable[[], Runner],
     only: str | None,
     out: TextIO,
 ) -> tuple[int, bool]:

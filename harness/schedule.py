@@ -83,7 +83,8 @@ def stoppable(records: Iterator[Record]) -> Iterator[Record]:
         asked = True
 
     # What is ignored stays so: `nohup` asks for it, and shells do for what they run in the background.
-    heeded = [number for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+    # A handler that was not set from Python (None) could not be put back.
+    heeded = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, on_interrupt) for number in heeded}
     try:
         while True:

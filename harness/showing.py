@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 from ebmark import registry
-from ebmark.console import put
+from ebmark.console import Terminal, put
 from ebmark.record import Row
 from ebmark.trial import Trial
 
@@ -42,7 +42,8 @@ class Lines:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(console=Console(file=self._out), refresh_per_second=4, transient=True)
+            console = Console(file=cast(IO[str], Terminal(self._out)))
+            self._live = Live(console=console, refresh_per_second=4, transient=True)
             self._live.start()
 
     def end(self, summary: Callable[[], str]) -> None:

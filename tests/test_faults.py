@@ -30,7 +30,7 @@ from ebmark.execute import Place, execute
 from ebmark.isolation import SIGNALS
 from ebmark.registry import ref
 from ebmark.runners import Job, nodes
-from ebmark.runners.cluster import connect
+from ebmark.runners.cluster import _same_sigterm, connect
 from ebmark.runners.limits import capped
 from ebmark.runners.patches import Patches
 from ebmark.runners.ray import RayRunner
@@ -167,12 +167,24 @@ def test_what_cannot_travel_is_said_in_a_line_and_never_raised_where_the_run_goe
         """Known in here only."""
 
     worker = Worker.__new__(Worker)
+    worker._worn = "tired"
     worker._answer = lambda jobs, place: Answer(records=(Own(),), worn="tired")
     answer = unpacked(worker.run(packed(((), None))))
     assert (answer.records, answer.worn) == ((), "tired")
     assert "Own" in answer.failure and "\n" not in answer.failure
+    nowhere = b"cnowhere\nThing\n."
     with pytest.raises(UnreadableError, match="No module named 'nowhere'"):
-        unpacked(b"cnowhere\nThing\n.")
+        unpacked(nowhere)
+    assert "No module named 'nowhere'" in unpacked(worker.run(nowhere)).failure
+
+
+def test_an_answer_that_cannot_be_read_is_its_trials_fault_and_its_worker_goes_on(runner, monkeypatch):
+    before = pids(runner)
+    monkeypatch.setattr("ebmark.runners.ray.unpacked", lambda sent: unpacked(b"cnowhere\nThing\n."))
+    (row,) = rows(runner, job("dsm", seed=60))
+    assert (row["status"], row["attempt"]) == ("crashed", 1)
+    assert "answer cannot be read here" in row["reason"] and "No module named 'nowhere'" in row["reason"]
+    assert pids(runner) == before
 
 
 def test_a_plugin_that_cannot_be_imported_is_one_line_before_anything_starts(cli, tmp_path):
@@ -225,7 +237,9 @@ def test_a_worker_in_which_a_file_has_patched_torch_is_worn(monkeypatch):
     monkeypatch.setattr(torch, "randn", lambda *_: None)
     monkeypatch.setattr(torch.Tensor, "mean", lambda *_: None)
     assert Worker._meddled(worker, [job("leaks")]) == "replaced by a plug-in: torch.randn, Tensor.mean"
-    assert Worker._meddled(worker, [job("dsm")]) == "", "only a user's file is looked after"
+    assert Worker._meddled(worker, [job("dsm")]) == "", "what is shipped is trusted"
+    foreign = replace(job("dsm").trial, method=replace(job("dsm").trial.method, name="of_an_entry_point"))
+    assert Worker._meddled(worker, [Job(trial=foreign)]) == "replaced by a plug-in: torch.randn, Tensor.mean"
 
 
 def test_which_of_several_seeds_in_a_program_is_to_blame_shows_when_each_is_alone(runner, monkeypatch):
@@ -360,6 +374,34 @@ def test_a_head_that_does_not_answer_ends_the_run_in_one_line(monkeypatch):
         watch.lost()
     assert watch.silent
     hold.set()
+
+
+def test_what_ray_says_instead_of_its_machines_ends_the_run_at_once(monkeypatch):
+    def refused():
+        raise ValueError("the token\nis wrong")
+
+    gone = Gone()
+    monkeypatch.setattr(gone, "nodes", refused, raising=False)
+    monkeypatch.setattr(nodes, "PROMPT", 10.0)
+    with pytest.raises(RunError, match=r"^Ray cannot say .* runs the rest: ValueError: the token is wrong$"):
+        nodes.NodeWatch(gone).lost()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_handler_of_sigterm_is_put_back_also_where_no_ray_starts(monkeypatch, known):
+    """One that was not set from Python cannot be."""
+    mine = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not known:
+        monkeypatch.setattr(signal, "getsignal", lambda number: None)
+    try:
+        with pytest.raises(RunError, match="no Ray"), _same_sigterm():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise RunError("no Ray")
+        monkeypatch.undo()
+        now = signal.getsignal(signal.SIGTERM)
+        assert now is (signal.default_int_handler if known else signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGTERM, mine)
 
 
 @pytest.mark.usefixtures("runner")

@@ -18,7 +18,7 @@ FOLDERS = {"ebmark": "harness", "ebmark.methods": "methods", "ebmark.datasets": 
 LAYERS: Mapping[int, str] = {
     0: "ebmark.locations "
     "ebmark ebmark.errors ebmark.rng ebmark.record ebmark.meter ebmark.trust ebmark.trial ebmark.env "
-    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent ebmark.bar "
+    "ebmark.studies ebmark.sources ebmark.marked ebmark.flops ebmark.readings ebmark.recent "
     "ebmark.complete",
     1: "ebmark.activations ebmark.layers ebmark.perceptron ebmark.derivatives ebmark.api ebmark.ops "
     "ebmark.samplers ebmark.normaliser ebmark.smc ebmark.base ebmark.probe "
@@ -40,7 +40,7 @@ LAYERS: Mapping[int, str] = {
     7: "ebmark.cli ebmark.verbs ebmark.commands ebmark.console ebmark.comparison ebmark.doctor "
     "ebmark.doctor_ray ebmark.findings ebmark.drive ebmark.costs ebmark.levels "
     "ebmark.predict ebmark.step_model ebmark.pilot ebmark.schedule ebmark.writer ebmark.progress "
-    "ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
+    "ebmark.bar ebmark.showing ebmark.pace ebmark.headline ebmark.rounds ebmark.lookup ebmark.stored "
     "ebmark.fitting ebmark.fitted ebmark.given ebmark.results ebmark.notebook ebmark.measured_page "
     "ebmark.reproductions ebmark.reproduced ebmark.energy_check ebmark.__main__",
 }

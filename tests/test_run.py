@@ -138,8 +138,20 @@ def test_killing_the_driver_of_a_ray_run_loses_nothing_and_leaves_nothing_runnin
     assert_equal(tmp_path / "out", undisturbed)
 
 
-@pytest.mark.parametrize("runner", ["serial", "ray"])
-def test_interrupting_keeps_what_is_finished(tmp_path, runner):
+def group(leader):
+    """Processes of its group, as far as they have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found += [int(path.name)] * (os.getpgid(int(path.name)) == leader)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("runner", "sent"), [("serial", signal.SIGINT), ("ray", signal.SIGINT), ("ray", signal.SIGHUP)]
+)
+def test_interrupting_keeps_what_is_finished(tmp_path, runner, sent):
+    """Ctrl-C and a closed terminal reach the whole group of processes, Ray's own before the driver."""
     spec = SPEC.replace('name = "nce"', f'name = "{BAD}:sleeps"\nseconds = 0.2')
     (tmp_path / "small.toml").write_text(spec)
     driver = subprocess.Popen(
@@ -148,12 +160,16 @@ def test_interrupting_keeps_what_is_finished(tmp_path, runner):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert driver.stdout is not None
     for _ in range(3):  # the head line and two trials, the third sleeps for seconds
         driver.stdout.readline()
     time.sleep(1)
-    driver.send_signal(signal.SIGINT)
+    for pid in sorted(group(driver.pid), reverse=True):  # the driver last
+        with suppress(ProcessLookupError):
+            os.kill(pid, sent)
+        time.sleep(0.1)
     out, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
     kept = len(read(tmp_path / "out").trials.query("status != 'cancelled'"))

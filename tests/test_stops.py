@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TextIO
 
 import pytest
 
+from ebmark import cli
 from ebmark.__main__ import main
+from ebmark.bar import Bar
+from ebmark.commands.run import How, carry_out
 from ebmark.console import put
+from ebmark.errors import EbmarkError
 from ebmark.record import Record
 from ebmark.schedule import STOPS, stoppable
 from ebmark.showing import Lines
+from ebmark.study import Study, load
 
 
 def _runner(sent: int) -> Iterator[Record]:
@@ -41,6 +48,18 @@ def test_a_signal_cancels_what_runs_unless_it_is_ignored(sent: int) -> None:
         signal.signal(sent, before)
 
 
+def test_a_handler_that_was_not_set_from_python_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)
+
+    def handlers() -> Iterator[Record]:
+        yield Record(trial={"handlers": [known(number) for number in STOPS]})
+
+    before = [known(number) for number in STOPS]
+    assert [record.trial["handlers"] for record in stoppable(handlers())] == [before]
+    assert [known(number) for number in STOPS] == before
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
 def test_before_and_after_the_trials_too_a_signal_ends_with_how_to_go_on(
     sent: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -65,6 +84,70 @@ def test_lines_that_nobody_reads_any_more_end_nothing() -> None:
     with os.fdopen(writer, "w") as out:
         put("one", out)
         put("two", out)
+
+
+@pytest.fixture
+def closed() -> Iterator[TextIO]:
+    """A terminal that was closed: whatever is written there raises EIO."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as out:
+        os.close(ours)
+        with pytest.raises(OSError, match="Input/output error"):
+            os.write(theirs, b"x")
+        yield out
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (EbmarkError("no"), 1)])
+def test_a_closed_terminal_changes_no_exit_code(
+    stop: BaseException, code: int, closed: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr("ebmark.study.load", stopped)
+    monkeypatch.setattr("sys.stderr", closed)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", "smoke"])
+    assert ended.value.code == code
+
+
+def test_a_line_that_is_redrawn_outlives_its_terminal() -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as out:
+        lines = Lines(out, live=True)
+        lines.begin("5 trials to run")
+        lines.trial(lambda: "first", lambda: "", failed=True)
+        assert b"first" in os.read(ours, 1000)
+        os.close(ours)
+        lines.trial(lambda: "second", lambda: "", failed=True)
+        lines.end(lambda: "")
+
+
+def test_a_bar_outlives_its_terminal(closed: TextIO) -> None:
+    now = [0.0]
+    bar = Bar("plan", out=closed, shown=True, clock=lambda: now[0])
+    now[0] = 1.0
+    bar.show(0.5)
+    bar.close()
+
+
+def test_notes_and_rounds_outlive_their_terminal(
+    closed: TextIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drive(study: Study, folder: Path, make_runner: Callable[[], object], **_: object) -> object:
+        return make_runner()
+
+    def in_rounds(
+        study: Study, folder: Path, one: Callable[[Study], object], *, say: Callable[[str], None], **_: object
+    ) -> object:
+        say("round 2")
+        return one(study)
+
+    monkeypatch.setattr("ebmark.commands.run.drive", drive)
+    monkeypatch.setattr("ebmark.commands.run.in_rounds", in_rounds)
+    monkeypatch.setattr("ebmark.runners.cluster.connect", lambda *_: SimpleNamespace(notes=("an idle node",)))
+    monkeypatch.setattr("ebmark.runners.ray.RayRunner", lambda *_, **__: "the runner")
+    assert carry_out(load("smoke"), tmp_path / "out", How(precision=0.1), closed) == "the runner"
 
 
 def test_a_log_on_a_full_disk_ends_no_run_and_a_full_output_is_told() -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ebmark.console import Console
+from ebmark.console import Console, put
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
 from ebmark.locations import Location
@@ -78,7 +78,7 @@ def carry_out(study: Study, folder: Location, how: How, out: TextIO) -> tuple[Ou
         used = _plugins(study.trials()) if how.address else []  # only a cluster's nodes are looked over
         cluster = connect(how.address, need, used, _timed_on(folder))
         for note in cluster.notes:
-            print(f"note: {note}", file=out)
+            put(f"note: {note}", out)
         return RayRunner(cluster, jobs=how.jobs, together=study.together, retries=study.retries, saves=saves)
 
     again = iter([how.rerun])  # once, not in every round
@@ -96,7 +96,7 @@ def carry_out(study: Study, folder: Location, how: How, out: TextIO) -> tuple[Ou
         one,
         precision=how.precision,
         most=how.most,
-        say=lambda line: print(line, file=out),
+        say=lambda line: put(line, out),
     )
 
 

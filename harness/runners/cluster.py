@@ -108,9 +108,12 @@ def connect(
 def _same_sigterm() -> Iterator[None]:
     """Ray sets a handler of its own, which ends the driver without a word."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        # None is a handler that was not set from Python; no such can be set here either.
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def lane(machines: Mapping[str, Row], head: str, timed_on: Collection[str]) -> str:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from contextlib import suppress
 from typing import Any
 
 from ebmark.errors import RunError
+from ebmark.files import one_line
 
 LOST = "Ray has ended on the driver's machine; what has finished is kept, and the same command runs the rest"
 DUMB = (
     "the head of the Ray cluster does not answer any more; what has finished is kept, and the same command "
     "runs the rest"
+)
+MUTE = (
+    "Ray cannot say which machines there are; what has finished is kept, and the same command runs the rest"
 )
 EVERY = 1.0  # seconds between two looks
 PROMPT = 0.1  # seconds that a look may wait; an answer takes a few milliseconds
@@ -33,7 +36,7 @@ class NodeWatch:
     def __init__(self, ray: Any) -> None:
         self._ray = ray
         self.silent = False
-        self._answer: queue.SimpleQueue[list[dict[str, Any]]] | None = None
+        self._answer: queue.SimpleQueue[list[dict[str, Any]] | Exception] | None = None
         self._since = 0.0
         self._here = ray.get_runtime_context().get_node_id()
         self._next = 0.0
@@ -45,7 +48,7 @@ class NodeWatch:
 
         Raises:
             RunError: Ray no longer runs on the driver's own machine, so that no answer reaches it; or its
-                head is silent.
+                head is silent, or fails to answer.
         """
         if self._answer is None and time.monotonic() < self._next:
             return set()
@@ -72,11 +75,15 @@ class NodeWatch:
                 raise RunError(DUMB) from None
             return None
         self._answer = None
+        if isinstance(found, Exception):
+            raise RunError(f"{MUTE}: {one_line(found)}") from found
         return found
 
-    def _ask(self, answer: queue.SimpleQueue[list[dict[str, Any]]]) -> None:
-        with suppress(Exception):  # the run is over and has left the cluster meanwhile
+    def _ask(self, answer: queue.SimpleQueue[list[dict[str, Any]] | Exception]) -> None:
+        try:
             answer.put(self._ray.nodes())
+        except Exception as error:  # noqa: BLE001  # nobody reads it where the run has left the cluster meanwhile
+            answer.put(error)
 
     def joined(self) -> bool:
         """Whether a machine has come since this was asked last, as far as ``lost`` has looked."""

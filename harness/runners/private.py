@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -50,7 +51,7 @@ def start() -> Any:
     os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.abspath(token)
     import ray
 
-    with _home(folder), contextlib.chdir(folder):
+    with _deaf(), _home(folder), contextlib.chdir(folder):
         ray.init(
             address="local",
             num_cpus=cores(),
@@ -82,6 +83,19 @@ def _folder() -> Path:
     # Without it Ray asks the metadata service of three clouds where it runs.
     (folder / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
     return folder
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Ray's processes inherit that SIGHUP is blocked, as Ray itself does with SIGINT.
+
+    A terminal that is closed sends it to them as well: the driver needs them until it has ended the run.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

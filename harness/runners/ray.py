@@ -144,8 +144,10 @@ class RayRunner:
             answer: Hello | Answer = found if isinstance(found, Hello) else unpacked(found)
         except errors.OutOfMemoryError as error:
             yield from self._replace(slot, "oom", f"ended by Ray's memory monitor{used(error)}")
-        except (errors.RayError, UnreadableError) as error:
+        except errors.RayError as error:
             yield from self._replace(slot, "", detail(error))
+        except UnreadableError as error:
+            yield from self._blame(slot, slot.land(), "crashed", f"its answer cannot be read here: {error}")
         else:
             if isinstance(answer, Hello):
                 slot.greet(answer)

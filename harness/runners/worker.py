@@ -12,9 +12,10 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401  # torch imports it for its first optimiser: no trial shall wait for it
 
+from ebmark.discovery import shipped
 from ebmark.env import described
 from ebmark.execute import Place, execute_together
-from ebmark.files import is_file
+from ebmark.files import one_line
 from ebmark.record import Record, Row
 from ebmark.runners import Job
 from ebmark.runners.bag import Bag, settle
@@ -74,7 +75,7 @@ def unpacked(sent: bytes) -> Any:
     try:
         return pickle.loads(sent)
     except Exception as error:  # pickle may raise anything
-        raise UnreadableError(f"{type(error).__name__}: {error}") from error
+        raise UnreadableError(one_line(error)) from error
 
 
 class Worker:
@@ -113,12 +114,11 @@ class Worker:
         Returns:
             A ``packed`` answer.
         """
-        jobs, place = unpacked(task)
-        answer = self._answer(jobs, place)
         try:
-            return packed(answer)
-        except Exception as error:  # noqa: BLE001  # a plug-in has put something of its own into a record
-            return packed(Answer(failure=_one_line(error), worn=answer.worn))
+            jobs, place = unpacked(task)
+            return packed(self._answer(jobs, place))
+        except Exception as error:  # noqa: BLE001  # a plug-in may have put something of its own into a record
+            return packed(Answer(failure=one_line(error), worn=self._worn))
 
     def _answer(self, jobs: Sequence[Job], place: Place) -> Answer:
         if self._worn:
@@ -134,7 +134,7 @@ class Worker:
             with capped(self._memory):
                 return Answer(records=tuple(execute_together(trials, place, attempts)))
         except BaseException as error:  # noqa: BLE001  # a plug-in may raise anything, also while it is imported
-            return Answer(failure=_one_line(error))
+            return Answer(failure=one_line(error))
 
     def _wear(self) -> str:
         """What a trial has left behind that would disturb or mistime the next; a few microseconds."""
@@ -151,13 +151,10 @@ class Worker:
         return ""
 
     def _meddled(self, jobs: Sequence[Job]) -> str:
-        """What a user's file has replaced in torch or Python."""
+        """What a plug-in that did not come with ebmark has replaced in torch or Python."""
         trial = jobs[0].trial
-        used = (trial.method, trial.dataset, trial.network, *trial.metrics)
-        if any(is_file(ref.name) for ref in used) and (found := self._patches.found()):
+        used = [("method", trial.method), ("dataset", trial.dataset), ("network", trial.network)]
+        used += [("metric", metric) for metric in trial.metrics]
+        if not all(shipped(kind, ref.name) for kind, ref in used) and (found := self._patches.found()):
             return f"replaced by a plug-in: {', '.join(found[:5])}"
         return ""
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
