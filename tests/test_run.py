@@ -152,7 +152,7 @@ def group(leader):
 )
 def test_interrupting_keeps_what_is_finished(tmp_path, runner, sent):
     """Ctrl-C and a closed terminal reach the whole group of processes, Ray's own before the driver."""
-    spec = SPEC.replace('name = "nce"', f'name = "{BAD}:sleeps"\nseconds = 0.2')
+    spec = SPEC.replace('name = "nce"', f'name = "{BAD}:sleeps"\nseconds = 0.6')
     (tmp_path / "small.toml").write_text(spec)
     driver = subprocess.Popen(
         [sys.executable, "-m", "ebmark", "run", "small.toml", "-o", "out", "--runner", runner],
@@ -169,7 +169,7 @@ def test_interrupting_keeps_what_is_finished(tmp_path, runner, sent):
     for pid in sorted(group(driver.pid), reverse=True):  # the driver last
         with suppress(ProcessLookupError):
             os.kill(pid, sent)
-        time.sleep(0.1)
+        time.sleep(0.02)
     out, errors = driver.communicate(timeout=60)
     assert driver.returncode == 130, errors
     kept = len(read(tmp_path / "out").trials.query("status != 'cancelled'"))
