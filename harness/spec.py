@@ -224,7 +224,7 @@ def validate(tables: Mapping[str, Any], places: Places) -> Spec:
         raise SpecError(_message(error, places)) from error
     for key in spec.quick:
         if key not in Spec.model_fields or key == "quick":
-            where = f"{places.find(('quick', key))}: quick.{key}"
+            where = f"{places.find(('quick', key))}: {dotted(('quick', key))}"
             raise SpecError(f"{where}: unknown key{_allowed_keys((), key)}")
     return spec
 

@@ -103,6 +103,7 @@ CASES = [
     ('timeout = "10m"', 'timeout = "10x"', 31, ("resources.timeout: '10x' given; allowed: a positive time",)),
     ('timeout = "10m"', "gpus = -1", 31, ("resources.gpus: -1 given; allowed: greater than or equal to 0",)),
     ("[quick]\nseeds", "[quick]\nsedes", 38, ("quick.sedes: unknown key; did you mean 'seeds'?",)),
+    ("[quick]\nseeds", '[quick]\n"so\\nods"', 37, ("quick.so ods: unknown key",)),
     ("[quick]\nseeds = 1", "[quick]\nseeds = -1", 38, ("seeds: -1 given",)),
     ("[quick]\nseeds = 1", "[quick.budget]\nsteps = -1", 38, ("budget.steps: -1 given",)),
     # plug-ins and settings
