@@ -39,6 +39,17 @@ def test_one_method_is_no_range():
     assert "Sampling takes 10 % (cd[k=1]) of the training time" in text
 
 
+def test_sampling_is_told_where_most_chains_are_timed_and_names_the_others():
+    made = small(datasets=SMALL[:1])
+    timings = made.trials[made.trials["lane"] == "cost"]
+    lost = made.trials["id"].isin(timings.loc[timings["method_label"] == "cd[k=100]", "id"])
+    at_top = made.trials["dim"] == timings["dim"].max()
+    text = screen(replace(made, trials=made.trials.assign(trusted=~(lost & at_top))))[1]
+    assert "cd[k=100]" in text.partition("Sampling takes")[2].partition("training time")[0]
+    text = screen(replace(made, trials=made.trials.assign(trusted=~lost)))[1]
+    assert "cd[k=100] gave no number to compare there" in text.partition("Sampling takes")[2]
+
+
 def test_a_metric_that_is_nan_throughout_is_no_missed_target():
     page, text = screen(without(small(methods=FEW[:3], datasets=SMALL[:1]), "fisher"))
     assert dict(page.answer)["Quality"].startswith("No run has a value of the target's metric")

@@ -97,19 +97,22 @@ def sampling(study: Study) -> str:
         if study.trials["chain"].any():
             return "How much of a step sampling takes was not timed."
         return "No method in these tables runs Markov chains while it trains."
-    d = rows["dim"].max()
+    timed = rows.groupby("dim")["label"].nunique()
+    d = timed[timed == timed.max()].index.max()  # where the most of them can be compared
     at = rows[rows["dim"] == d]
     share = at.groupby("label", observed=True)["share"].mean().sort_values(kind="stable")
     over = [str(label) for label in share.index if share[label] > 0.5]
     ends = [f"{_share(at, str(share.index[i]))} ({share.index[i]})" for i in (0, -1)]
     span = " to ".join(ends[: len(share)])
-    verdict = "dominates the step of every method with chains"
+    verdict = "dominates the step of each of these"
     if len(over) < len(share):
         verdict = f"takes more than half of the step only for {words.listed(over)}"
     if not over:
-        verdict = "does not dominate the step of any method"
+        verdict = "does not dominate the step of any of these"
     doubt = "" if rows["trusted"].any() else " (by timings that are not trusted)"
     text = f"Sampling takes {span} of the training time at d = {d}{doubt}: it {verdict}"
+    if absent := sorted(set(study.cost.loc[study.cost["chain"], "label"]) - set(share.index)):
+        text += f"; {words.listed(absent)} gave no number to compare there"
     return _sentence(text + _against_free(study))
 
 
