@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ebmark.locations import holds_results
+
 RESULTS = Path("results")
 MOST_IDS = 50  # a shell asks before it shows more
 
@@ -33,7 +35,7 @@ def studies() -> list[str]:
 
 def folders() -> list[str]:
     """The results folders below ``results``, the newest first."""
-    found = [path for path in RESULTS.glob("*") if (path / "trials").is_dir()]
+    found = [path for path in RESULTS.glob("*") if holds_results(path)]
     return [str(path) for path in sorted(found, key=lambda path: -(path / "trials").stat().st_mtime)]
 
 

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from ebmark.env import machine
 from ebmark.errors import StoreError
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.parts import to_frame
 from ebmark.tables import load, must_be_results
 
@@ -111,9 +111,9 @@ def _evaluation(curve: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 def sources(folder: Location) -> list[Measured]:
     """Own tables first, then the newest beside them that this machine has written; empty where none is."""
-    own: list[Location] = [folder] if (folder / "trials").is_dir() else []
+    own: list[Location] = [folder] if holds_results(folder) else []
     beside = folder.parent.glob("*") if isinstance(folder, Path) else ()  # an object store is far to search
-    others = [f for f in beside if f != folder and (f / "trials").is_dir()]
+    others = [f for f in beside if f != folder and holds_results(f)]
     others.sort(key=lambda f: (f / "trials").stat().st_mtime_ns, reverse=True)
     found = []
     for one in [*own, *others[:NEWEST]]:

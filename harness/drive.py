@@ -11,7 +11,7 @@ import pandas as pd
 
 from ebmark.costlane import CostLane, read_lane, write_lane
 from ebmark.errors import SpecError
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.pace import kind
 from ebmark.parts import part_paths
 from ebmark.planfile import write_plan
@@ -186,7 +186,7 @@ def tuned(study: Study, folder: Location) -> list[Trial]:
 
 
 def _chooser(tune: TuneTable, folder: Location) -> Callable[[Sequence[Trial]], float | None]:
-    if not (folder / "trials").is_dir():
+    if not holds_results(folder):
         return lambda rates: None
     tables = read(folder)
     return chooser(tables.trials, tables.curve, metric_name(tune.by))

@@ -127,6 +127,11 @@ class Remote:
 Location: TypeAlias = Path | Remote
 
 
+def holds_results(folder: Location) -> bool:
+    """Whether it is a results folder: those have a table of trials from the start of a run."""
+    return (folder / "trials").is_dir()
+
+
 def rename(file: Location, name: str) -> None:
     """Gives a file another name in the same folder."""
     if isinstance(file, Path):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ebmark.costlane import OUTDATED, CostLane, read_lane
 from ebmark.errors import StoreError
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.machines import doubt_others
 from ebmark.parts import DamagedPartError, part_paths, read_table, reason, to_arrow, to_frame
 from ebmark.rows import Loaded, kept, newest_rows
@@ -130,7 +130,7 @@ def latest(results: Path) -> Path:
     Raises:
         StoreError: there is none.
     """
-    folders = [path for path in results.glob("*") if (path / "trials").is_dir()]
+    folders = [path for path in results.glob("*") if holds_results(path)]
     if not folders:
         raise StoreError(f"{results}: no results in it; make some with `ebmark run quickstart`")
     return max(folders, key=lambda path: ((path / "trials").stat().st_mtime_ns, path.name))
@@ -142,7 +142,7 @@ def must_be_results(folder: Location) -> None:
         if not folder.is_dir():
             what = "not a folder" if folder.exists() else "no such folder"
             raise StoreError(f"{folder}: {what}; {_MAKE}")
-        if not (folder / "trials").is_dir():
+        if not holds_results(folder):
             raise StoreError(f"{folder}: not a results folder, it has no folder trials/; {_MAKE}")
 
 

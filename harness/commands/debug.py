@@ -20,7 +20,7 @@ from ebmark.drive import one, tuned
 from ebmark.env import describe
 from ebmark.execute import attempt_at
 from ebmark.isolation import isolated
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.place import Place
 from ebmark.recent import LastStep
 from ebmark.record import TRIALS
@@ -118,7 +118,7 @@ def _label(trial: Trial) -> str:
 
 def _stored(folder: Location, trial: Trial) -> tuple[Series[Any], DataFrame] | None:
     """The row and the curve of the stored trial."""
-    if not (folder / "trials").is_dir():
+    if not holds_results(folder):
         return None
     tables = read(folder)
     rows = tables.trials[tables.trials["id"] == trial.id]

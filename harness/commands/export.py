@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from ebmark.console import Console
 from ebmark.errors import SpecError
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.parts import write_atomic
 from ebmark.store import FOLDERS, read
 from ebmark.tables import readable
@@ -51,8 +51,8 @@ def _must_be_apart(file: Location, kind: str) -> None:
     """A table of results, or the study file beside them, is not written over."""
     above = file.parent
     with readable(file):
-        own = above.name in FOLDERS and (above.parent / "trials").is_dir()
-        beside = not file.name.endswith(f".{kind}") and (above / "trials").is_dir()
+        own = above.name in FOLDERS and holds_results(above.parent)
+        beside = not file.name.endswith(f".{kind}") and holds_results(above)
     if own or beside:
         allowed = f"a new name in .{kind}, beside the folders of tables or elsewhere"
         raise SpecError(f"export: -o {file} given, one of the results' own files; allowed: {allowed}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ebmark.console import Console
 from ebmark.costlane import write_lane
 from ebmark.errors import StoreError
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.merging import Merged, Source, merged, source
 from ebmark.parts import one_line_errors, open_file, sync_folder, write_atomic
 from ebmark.planfile import write_plan
@@ -42,7 +42,7 @@ def merge(console: Console, folders: Sequence[Location], out: Location) -> None:
 
 def _must_be_new(out: Location) -> None:
     with readable(out):
-        there = (out / "trials").is_dir()
+        there = holds_results(out)
     if there and len(done(out)):
         raise StoreError(f"{out}: holds results already; allowed: a new folder, which may be merged further")
 

@@ -11,7 +11,7 @@ from typing import TextIO
 from ebmark.console import Console, put
 from ebmark.drive import Outcome, drive
 from ebmark.execute import code_version
-from ebmark.locations import Location
+from ebmark.locations import Location, holds_results
 from ebmark.parts import to_frame
 from ebmark.record import NO_FAILURE
 from ebmark.report.words import counted
@@ -108,7 +108,7 @@ def _plugins(trials: Iterable[Trial]) -> list[Ref]:
 
 def _timed_on(folder: Location) -> frozenset[str]:
     """The hosts, hashed as in the table ``env``, on which trials of the cost lane have run."""
-    if not (folder / "trials").is_dir():
+    if not holds_results(folder):
         return frozenset()
     trials = to_frame(load(folder, "trials", ["lane", "env"]).data)
     env = to_frame(load(folder, "env", ["env", "host"]).data)
